@@ -1,0 +1,193 @@
+package rewrite
+
+// Class says how a statement is carried out.
+type Class uint8
+
+// The classes of a plan.
+const (
+	// Pass: touches nothing protected. The client's bytes go out untouched and the response is relayed.
+	Pass Class = iota
+	// Sealed: rewritten by Edits, forwarded, and the result columns in Outputs are opened.
+	Sealed
+	// Local: answered by the proxy itself (a key push that leaves nothing to forward, a procedure of schema latchkey).
+	Local
+)
+
+// Plan is what to do with one statement. It belongs to a shape: it holds no literal, no key and no byte offset, only token
+// indexes of the collapsed statement, and is shared by all sessions. It is never changed once returned.
+type Plan struct {
+	Class Class
+	// Edits are ordered by From and do not overlap. Everything between them is the client's own bytes. Token indexes are
+	// those of the collapsed statement; an edit inside the row group of a multi-row INSERT is repeated for every row,
+	// and one inside a collapsed list stands for the whole list (Range pieces then carry List).
+	Edits []Edit
+	// Outputs has one entry per result column when Opens is set; the backend's column count must match it.
+	Outputs []Output
+	// Opens says that the response is a resultset of which at least one column is opened or renamed.
+	Opens bool
+	// Before, when not nil, is read on the client's backend connection before the statement is sent.
+	Before *Before
+	// Push is the key push of a SET statement; the assignment itself is cut by Edits. When nothing remains, Class is Local.
+	Push *KeyPush
+	// Call is a procedure of the schema latchkey (Class Local).
+	Call *Call
+	// Effects tell what the statement changes for the statements after it.
+	Effects Effect
+	// Database is the new default database of a USE statement; it counts once the backend has said OK.
+	Database string
+	// Prepare is set for SQL-level PREPARE and EXECUTE IMMEDIATE with literal text whose inner statement needs sealing:
+	// the inner text is planned on its own, rewritten and spliced back as a string literal.
+	Prepare *InnerStatement
+	// Kind names the statement for metrics and for docs/compatibility.md: SELECT, INSERT, ...
+	Kind string
+	// ReadOnlyCheck is not nil when the statement writes protected columns: the tables it writes.
+	Writes []*Protected
+}
+
+// Effect is a set of things that a statement changes.
+type Effect uint16
+
+// Effects of a statement.
+const (
+	// StaleFacts: sql_mode, character set, time zone or current database may be others afterwards; read them again before
+	// the next statement that depends on them.
+	StaleFacts Effect = 1 << iota
+	// ChangesDatabase: USE.
+	ChangesDatabase
+	// ChangesSchema: DDL; the snapshot is read again before the next statement of any session is planned.
+	ChangesSchema
+	// LocalInfile: LOAD DATA LOCAL; the backend may ask for a file.
+	LocalInfile
+	// Diagnostics: only reads FOUND_ROWS(), ROW_COUNT(), warnings and the like; may run while facts are stale.
+	Diagnostics
+)
+
+// Edit replaces the tokens From..To (inclusive) by its pieces. To == From-1 inserts before From.
+type Edit struct {
+	From, To int
+	Pieces   []Piece
+}
+
+// PieceKind tells what a piece renders to.
+type PieceKind uint8
+
+// Kinds of piece. In a prepared statement a value that comes from a parameter renders as `?`, and the executor binds the
+// sealed bytes; everything else renders as pure-ASCII literals.
+const (
+	// PieceText is Text, verbatim.
+	PieceText PieceKind = iota
+	// PieceSource copies the client's own bytes of the tokens From..To (inclusive), parameters included.
+	PieceSource
+	// PieceSeal is the value Value, sealed for Column: x'..'. NULL and DEFAULT stay as they are.
+	PieceSeal
+	// PieceRange is the condition "Left equals one of Values": a disjunction over the keys on the keyring of
+	// (Left >= lo AND Left < hi), plus Left = '' where the operand equals the declared default. With Negate it is NOT
+	// of that. NullSafe is `<=>`. When a value is NULL the answer is MariaDB's: NULL for = and IN, IS NULL for <=>.
+	// With no key on the keyring the condition is that no row can match for non-NULL Left (still NULL for NULL Left).
+	PieceRange
+	// PieceAssign is the new value of an assignment `column = value` in UPDATE or ON DUPLICATE KEY UPDATE under the rule
+	// that no cell is overwritten whose key is absent and that a value that did not change keeps its bytes: the
+	// executor renders CASE/IF over Left (the old cell as the statement can name it) around the sealed value, or only the
+	// sealed value where the policy says overwrite: allow. When NewText is not empty it stands for the new value in place
+	// of Value (VALUES(col), another column of the same context).
+	PieceAssign
+	// PieceTagOf is LEFT(Left, 20), NULL for NULL: what COUNT(DISTINCT) counts.
+	PieceTagOf
+)
+
+// Piece is a part of the replacement text of an edit.
+type Piece struct {
+	Kind   PieceKind
+	Text   string
+	From   int // PieceSource
+	To     int
+	Column *Protected
+	// Left is SQL text for the column reference, as the client wrote it (names only, no literal).
+	Left     string
+	Values   []Value
+	Negate   bool
+	NullSafe bool
+	NewText  string
+	// Old is the index into Before.Columns of the column whose old cells belong to this assignment; -1 for none.
+	Old int
+}
+
+// ValueKind tells where a value comes from.
+type ValueKind uint8
+
+// Kinds of value.
+const (
+	ValueLiteral ValueKind = iota // the literal at Token (a run of Count tokens when strings are adjacent)
+	ValueParam                    // the `?` at Token
+	ValueNull
+	ValueDefault
+	ValueTrue
+	ValueFalse
+)
+
+// Value is one literal, parameter, NULL or DEFAULT of the statement. Token is its index in the collapsed statement: the
+// token of the literal itself, without sign, introducer or type word (DATE '…').
+type Value struct {
+	Kind  ValueKind
+	Token int
+	// Negative is set for an odd number of unary minus before the literal.
+	Negative bool
+	// TypeWord is DATE, TIME or TIMESTAMP for temporal literals; Introducer the character set of _latin1'x' without the
+	// underscore.
+	TypeWord   string
+	Introducer string
+	// List says that Token is the one literal of a collapsed IN list: it stands for every literal of the list.
+	List bool
+}
+
+// Output is one result column.
+type Output struct {
+	// Column is opened with; nil passes as it is.
+	Column *Protected
+	// Name replaces the column name in the definition when Rename is set: the rewriting changed the text of an unnamed
+	// expression, and clients fetch by name.
+	Rename   bool
+	NameFrom int // the name is the client's own text of these tokens
+	NameTo   int
+	// Nullable is set when an outer join or a UNION can make a NOT NULL column NULL.
+	Nullable bool
+}
+
+// Before is what the executor reads before a write: the old cells of the rows that the statement will overwrite, locked.
+type Before struct {
+	// Pieces render to a SELECT ... FOR UPDATE. For UPDATE there is one; its result columns are Columns, in order. For
+	// INSERT ... ON DUPLICATE KEY UPDATE and REPLACE there is one for each row of the statement (PerRow: the token indexes
+	// are those of the first row; the executor repeats it per row with shifted indexes, and may join many with UNION ALL).
+	Pieces []Piece
+	// Columns are the protected columns whose old cells the SELECT returns.
+	Columns []*Protected
+	PerRow  bool
+	// New has, for PerRow, the value that the statement's row gives to each of Columns: ValueDefault when it gives none.
+	// An old cell that opens to the same value is spliced in its place, so that VALUES(col) keeps the bytes.
+	New []Value
+	// Keep has, for PerRow, whether that value is what an ON DUPLICATE KEY UPDATE would write (col = VALUES(col)).
+	Keep []bool
+	// CheckOnly: the cells are read to refuse overwriting locked ones (9702); bytes need not be kept (REPLACE deletes and
+	// inserts whatever the value).
+	CheckOnly bool
+}
+
+// KeyPush is `SET @latchkey = value`. Value is a string literal, a parameter or NULL.
+type KeyPush struct {
+	Value Value
+}
+
+// Call is `CALL latchkey.name(args)`.
+type Call struct {
+	Name string // lower case
+	Args []Value
+}
+
+// InnerStatement is the literal text of PREPARE name FROM '…' or EXECUTE IMMEDIATE '…'.
+type InnerStatement struct {
+	// Text is the string literal.
+	Text Value
+	// Name is the statement name of PREPARE, empty for EXECUTE IMMEDIATE.
+	Name string
+	// Plan is nil: the executor scans and plans the decoded text under the same facts.
+}
