@@ -81,6 +81,7 @@ func WithAllLogs() Option {
 		"--slow-query-log=1", "--slow-query-log-file=slow.log", "--long-query-time=0", "--log-slow-admin-statements=1",
 		"--server-id=1", "--log-bin=binlog", "--binlog-format=ROW", "--binlog-annotate-row-events=1",
 		"--performance-schema=ON", "--performance-schema-instrument=%=ON",
+		"--performance-schema-consumer-events-statements-current=ON",
 		"--performance-schema-consumer-events-statements-history=ON",
 		"--performance-schema-consumer-events-statements-history-long=ON",
 	)
