@@ -838,9 +838,11 @@ func (k Keyword) String() string { return keywordNames[k] }
 // maxKeywordLength is the length of the longest keyword.
 const maxKeywordLength = len("SQL_CALC_FOUND_ROWS")
 
+const keywordTableSize = 2048
+
 // keywordTable is an open-addressing hash table of keyword numbers. Its size is a power of two, a few times the number of
 // keywords, so that a probe seldom meets another word.
-var keywordTable = func() (t [2048]Keyword) {
+var keywordTable = func() (t [keywordTableSize]Keyword) {
 	for k := KwNone + 1; int(k) < len(keywordNames); k++ {
 		h := uint32(keywordHashStart)
 		for _, c := range []byte(keywordNames[k]) {
@@ -848,7 +850,7 @@ var keywordTable = func() (t [2048]Keyword) {
 		}
 		i := keywordSlot(h)
 		for t[i] != KwNone {
-			i = (i + 1) % uint32(len(t))
+			i = (i + 1) % keywordTableSize
 		}
 		t[i] = k
 	}
@@ -861,7 +863,7 @@ const (
 	keywordHashStep  = 16777619
 )
 
-func keywordSlot(h uint32) uint32 { return (h ^ h>>15) % uint32(len(keywordTable)) }
+func keywordSlot(h uint32) uint32 { return (h ^ h>>15) % keywordTableSize }
 
 // lookupKeyword finds the keyword of an unquoted word, without regard to letter case.
 func lookupKeyword(word []byte) Keyword {
@@ -872,7 +874,7 @@ func lookupKeyword(word []byte) Keyword {
 	for _, c := range word {
 		h = (h ^ uint32(c|0x20)) * keywordHashStep
 	}
-	for i := keywordSlot(h); keywordTable[i] != KwNone; i = (i + 1) % uint32(len(keywordTable)) {
+	for i := keywordSlot(h); keywordTable[i] != KwNone; i = (i + 1) % keywordTableSize {
 		k := keywordTable[i]
 		if equalFoldASCII(word, keywordNames[k]) {
 			return k

@@ -19,7 +19,9 @@ func (s *Statement) Literal(i int) (Literal, error) { return s.AppendLiteral(nil
 
 // AppendLiteral is Literal with the value appended to buf, so that a caller can reuse memory; Bytes is then the appended
 // part.
-func (s *Statement) AppendLiteral(buf []byte, i int) (Literal, error) { return Literal{}, ErrNotLiteral }
+func (s *Statement) AppendLiteral(buf []byte, i int) (Literal, error) {
+	return Literal{}, ErrNotLiteral
+}
 
 // Name gives the name that identifier token i stands for, in UTF-8, without quotes; for a user variable the name after @.
 // It is empty for other tokens and for identifiers whose bytes are not text.

@@ -22,17 +22,17 @@ type Clause uint32
 
 // The clauses.
 const (
-	CutReturning     Clause = 1 << iota // RETURNING list: Parsed.Returning
-	CutSetStatement                     // SET STATEMENT var = value FOR
-	CutExplain                          // EXPLAIN, DESCRIBE or DESC before a statement, with its options
-	CutAnalyze                          // ANALYZE [FORMAT=JSON] before a statement
-	CutIntoVariable                     // SELECT ... INTO @v or INTO local variable
-	CutIntoFile                         // SELECT ... INTO OUTFILE or DUMPFILE
-	CutFetch                            // OFFSET n ROWS FETCH FIRST m ROWS ONLY|WITH TIES
-	CutRowsExamined                     // LIMIT ... ROWS EXAMINED n
-	CutProcedure                        // PROCEDURE ANALYSE(..)
-	CutLocking                          // FOR UPDATE, LOCK IN SHARE MODE, with WAIT, NOWAIT, SKIP LOCKED
-	CutOptions                          // SELECT, INSERT, UPDATE, DELETE options without effect on meaning
+	CutReturning    Clause = 1 << iota // RETURNING list: Parsed.Returning
+	CutSetStatement                    // SET STATEMENT var = value FOR
+	CutExplain                         // EXPLAIN, DESCRIBE or DESC before a statement, with its options
+	CutAnalyze                         // ANALYZE [FORMAT=JSON] before a statement
+	CutIntoVariable                    // SELECT ... INTO @v or INTO local variable
+	CutIntoFile                        // SELECT ... INTO OUTFILE or DUMPFILE
+	CutFetch                           // OFFSET n ROWS FETCH FIRST m ROWS ONLY|WITH TIES
+	CutRowsExamined                    // LIMIT ... ROWS EXAMINED n
+	CutProcedure                       // PROCEDURE ANALYSE(..)
+	CutLocking                         // FOR UPDATE, LOCK IN SHARE MODE, with WAIT, NOWAIT, SKIP LOCKED
+	CutOptions                         // SELECT, INSERT, UPDATE, DELETE options without effect on meaning
 )
 
 // Parsed is a statement as the TiDB parser sees it. It is used while one plan is made and refers to its Statement.

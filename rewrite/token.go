@@ -82,38 +82,38 @@ type Op uint16
 
 // The operators.
 const (
-	OpNone        Op = iota
-	OpLeftParen      // (
-	OpRightParen     // )
-	OpComma          // ,
-	OpDot            // .
-	OpDotDot         // ..
-	OpSemicolon      // ;
-	OpStar           // *
-	OpPlus           // +
-	OpMinus          // -
-	OpSlash          // /
-	OpPercent        // %
-	OpCaret          // ^
-	OpTilde          // ~
-	OpAmp            // &
-	OpAndAnd         // &&
-	OpPipe           // |
-	OpOrOr           // ||: OR, or concatenation under PIPES_AS_CONCAT
-	OpNot            // !
-	OpEq             // =
-	OpNullSafeEq     // <=>
-	OpNe             // <> and !=
-	OpLt             // <
-	OpLe             // <=
-	OpGt             // >
-	OpGe             // >=
-	OpShiftLeft      // <<
-	OpShiftRight     // >>
-	OpAssign         // :=
-	OpColon          // :
-	OpLeftBrace      // {
-	OpRightBrace     // }
+	OpNone       Op = iota
+	OpLeftParen     // (
+	OpRightParen    // )
+	OpComma         // ,
+	OpDot           // .
+	OpDotDot        // ..
+	OpSemicolon     // ;
+	OpStar          // *
+	OpPlus          // +
+	OpMinus         // -
+	OpSlash         // /
+	OpPercent       // %
+	OpCaret         // ^
+	OpTilde         // ~
+	OpAmp           // &
+	OpAndAnd        // &&
+	OpPipe          // |
+	OpOrOr          // ||: OR, or concatenation under PIPES_AS_CONCAT
+	OpNot           // !
+	OpEq            // =
+	OpNullSafeEq    // <=>
+	OpNe            // <> and !=
+	OpLt            // <
+	OpLe            // <=
+	OpGt            // >
+	OpGe            // >=
+	OpShiftLeft     // <<
+	OpShiftRight    // >>
+	OpAssign        // :=
+	OpColon         // :
+	OpLeftBrace     // {
+	OpRightBrace    // }
 )
 
 // Op gives the operator of a TokOp token, OpNone for every other kind.
