@@ -55,6 +55,8 @@ type Table struct {
 	PartitionExpression string
 	// ForeignKeyColumns are the columns of this table that take part in a foreign key, on either side.
 	ForeignKeyColumns []string
+	// Checks are the CHECK constraints of the table and of its columns.
+	Checks []CheckConstraint
 	// Owner is the owner column by the policy; empty when there is none.
 	Owner string
 	// Protects says that at least one column is protected, or that a view reaches one. Set by Protect.
@@ -67,9 +69,9 @@ type Column struct {
 	// DataType is information_schema's DATA_TYPE in lower case (`varbinary`); ColumnType its COLUMN_TYPE.
 	DataType, ColumnType string
 	// Bytes is CHARACTER_OCTET_LENGTH: what the column can hold; 0 for types without one.
-	Bytes    int64
-	Charset  string
-	Nullable bool
+	Bytes              int64
+	Charset, Collation string
+	Nullable           bool
 	// HasDefault and Default: COLUMN_DEFAULT as MariaDB prints it (an expression in SQL).
 	HasDefault bool
 	Default    string
@@ -86,17 +88,28 @@ type Column struct {
 	Protected *Protected
 }
 
+// CheckConstraint is one CHECK. Clause is its expression as MariaDB prints it.
+type CheckConstraint struct {
+	Name string
+	// OfColumn is set for a CHECK that is part of a column's definition; Name is then the column's.
+	OfColumn bool
+	Clause   string
+}
+
 // Index is one index of a table.
 type Index struct {
 	Name   string
 	Unique bool
-	Parts  []IndexPart
+	// Kind is INDEX_TYPE: BTREE, HASH, FULLTEXT, SPATIAL, RTREE.
+	Kind  string
+	Parts []IndexPart
 }
 
 // IndexPart is one column of an index; Prefix is SUB_PART, 0 when the whole column is indexed.
 type IndexPart struct {
-	Column string
-	Prefix int
+	Column     string
+	Prefix     int
+	Descending bool
 }
 
 // Routine is a stored procedure, function, trigger or event.
@@ -107,6 +120,8 @@ type Routine struct {
 	// Body is its source; Unreadable says that the account may not see it.
 	Body       string
 	Unreadable bool
+	// Mode is the sql_mode it was created under, which Body has to be read with.
+	Mode SQLMode
 	// Event is INSERT, UPDATE or DELETE for a trigger.
 	Event string
 }
