@@ -1,0 +1,46 @@
+# Every target is a thin name over a command that can be run by itself.
+
+GO          ?= go
+GOTESTFLAGS ?=
+FUZZTIME    ?= 10s
+KEEP        ?=
+
+.PHONY: build demo test check race fuzz bench install clean
+
+build: ## the program, in bin/
+	$(GO) build -trimpath -o bin/latchkey .
+
+demo: ## two users, one table, as each sees it; KEEP=1 stays up and prints DSNs
+	.ci/install server
+	$(GO) build -trimpath -o bin/latchkey .
+	./bin/latchkey demo $(if $(KEEP),--keep)
+
+install: ## what the tests need and this machine lacks
+	.ci/install server drivers
+
+test: install ## every test, against private MariaDB servers
+	$(GO) test $(GOTESTFLAGS) ./...
+
+check: ## formatting and static checks; needs no server
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "gofmt these files:" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+race: install ## every test under the race detector
+	$(GO) test -race $(GOTESTFLAGS) ./...
+
+fuzz: install ## every fuzz target for FUZZTIME
+	@set -e; for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+bench: ## direct, HAProxy and Latchkey side by side
+	.ci/install server bench
+	$(GO) test -run '^$$' -bench . -timeout 60m $(GOTESTFLAGS) ./...
+
+clean:
+	rm -rf bin
