@@ -38,10 +38,20 @@ type Plan struct {
 	// Prepare is set for SQL-level PREPARE and EXECUTE IMMEDIATE with literal text whose inner statement needs sealing:
 	// the inner text is planned on its own, rewritten and spliced back as a string literal.
 	Prepare *InnerStatement
+	// Execute is set for SQL-level EXECUTE and for DEALLOCATE or DROP PREPARE.
+	Execute *ExecuteStatement
 	// Kind names the statement for metrics and for docs/compatibility.md: SELECT, INSERT, ...
 	Kind string
-	// ReadOnlyCheck is not nil when the statement writes protected columns: the tables it writes.
+	// Writes are the protected columns that the statement writes; empty for reads.
 	Writes []*Protected
+	// Ignore is set for INSERT IGNORE and UPDATE IGNORE: errors of the backend become warnings.
+	Ignore bool
+	// RefuseNull says that a NULL for a NOT NULL column would not be refused by the backend but stored as an empty value
+	// (IGNORE, or no strict sql_mode): the executor refuses it with 9705. Without it a NULL is sent on and the backend says
+	// 1048.
+	RefuseNull bool
+	// Touches says that the statement reaches a table with protected columns, even when Class is Pass.
+	Touches bool
 }
 
 // Effect is a set of things that a statement changes.
@@ -108,7 +118,8 @@ type Piece struct {
 	Negate   bool
 	NullSafe bool
 	NewText  string
-	// Old is the index into Before.Columns of the column whose old cells belong to this assignment; -1 for none.
+	// Old is the index into Before.Columns of the column whose old cells belong to this assignment; -1 for none. A
+	// ValueDefault renders as DEFAULT(column) inside an expression.
 	Old int
 }
 
@@ -149,27 +160,28 @@ type Output struct {
 	Rename   bool
 	NameFrom int // the name is the client's own text of these tokens
 	NameTo   int
-	// Nullable is set when an outer join or a UNION can make a NOT NULL column NULL.
-	Nullable bool
 }
 
 // Before is what the executor reads before a write: the old cells of the rows that the statement will overwrite, locked.
 type Before struct {
-	// Pieces render to a SELECT ... FOR UPDATE. For UPDATE there is one; its result columns are Columns, in order. For
-	// INSERT ... ON DUPLICATE KEY UPDATE and REPLACE there is one for each row of the statement (PerRow: the token indexes
-	// are those of the first row; the executor repeats it per row with shifted indexes, and may join many with UNION ALL).
-	Pieces []Piece
-	// Columns are the protected columns whose old cells the SELECT returns.
+	// Columns are the protected columns whose old cells every SELECT returns, in order.
 	Columns []*Protected
-	PerRow  bool
-	// New has, for PerRow, the value that the statement's row gives to each of Columns: ValueDefault when it gives none.
-	// An old cell that opens to the same value is spliced in its place, so that VALUES(col) keeps the bytes.
-	New []Value
-	// Keep has, for PerRow, whether that value is what an ON DUPLICATE KEY UPDATE would write (col = VALUES(col)).
-	Keep []bool
-	// CheckOnly: the cells are read to refuse overwriting locked ones (9702); bytes need not be kept (REPLACE deletes and
-	// inserts whatever the value).
-	CheckOnly bool
+	// Selects has one entry for UPDATE. For INSERT ... ON DUPLICATE KEY UPDATE and REPLACE it has one for each kind of row
+	// that the shape kept; the executor repeats it for every row of that kind, with the row's own literals, and may join
+	// many with UNION ALL and a row number.
+	Selects []BeforeSelect
+}
+
+// BeforeSelect is one SELECT of old cells. PieceSource pieces render the client's bytes with the statement's Edits applied.
+type BeforeSelect struct {
+	// Row is the token index of the opening parenthesis of the row it is for; -1 for UPDATE and for INSERT ... SET.
+	Row    int
+	Pieces []Piece
+	// New has, for INSERT and REPLACE, the value that the row gives to each of Before.Columns; Given says whether it gives
+	// one that VALUES(col) will write. A row's value that opens equal to the old cell is replaced by the old cell's bytes, so
+	// that counts and timestamps come out as on plaintext.
+	New   []Value
+	Given []bool
 }
 
 // KeyPush is `SET @latchkey = value`. Value is a string literal, a parameter or NULL.
@@ -189,5 +201,13 @@ type InnerStatement struct {
 	Text Value
 	// Name is the statement name of PREPARE, empty for EXECUTE IMMEDIATE.
 	Name string
-	// Plan is nil: the executor scans and plans the decoded text under the same facts.
+	// Using says that EXECUTE IMMEDIATE has a USING clause.
+	Using bool
+}
+
+// ExecuteStatement is EXECUTE name [USING ...], or DEALLOCATE|DROP PREPARE name.
+type ExecuteStatement struct {
+	Name       string
+	Using      bool
+	Deallocate bool
 }

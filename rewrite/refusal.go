@@ -2,7 +2,7 @@ package rewrite
 
 import "fmt"
 
-// Code is an error number of Latchkey's own, sent to the client as it is (DESIGN.md section 7; docs/errors.md).
+// Code is an error number: Latchkey's own (9701 to 9714, docs/errors.md), or MariaDB's where the meaning is MariaDB's.
 type Code uint16
 
 // The codes that planning can give.
@@ -10,6 +10,7 @@ const (
 	CodeNotUnderstood Code = 9704 // statement refused: not understood
 	CodeNotPossible   Code = 9705 // not possible on an encrypted column
 	CodeDisagree      Code = 9714 // policy and annotation disagree
+	CodeValueCount    Code = 1136 // ER_WRONG_VALUE_COUNT_ON_ROW
 )
 
 // Refusal is a typed no: nothing of the statement may reach the backend. Its text names the column or table, the reason

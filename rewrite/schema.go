@@ -151,6 +151,8 @@ type Protected struct {
 	OverwriteAllow bool
 	Locked         Locked
 	Pad            int
+	// Annotated says that the column carries an annotation, so that its protection follows a rename or a copy.
+	Annotated bool
 	// Conflict is not nil where policy and annotation disagree or the physical column cannot hold cells: every touch is
 	// refused with it.
 	Conflict *Refusal
