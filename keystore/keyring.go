@@ -20,6 +20,7 @@ var ErrKeyringFull = errors.New("keystore: no more than 64 keys fit on the keyri
 // copied. It is safe for concurrent use, and readers see one list from start to
 // end: changes put a new list in its place.
 type Keyring struct {
+	cell.Opaque
 	mu   sync.Mutex // held by writers
 	keys atomic.Pointer[[]*UserKey]
 }

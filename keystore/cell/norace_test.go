@@ -1,0 +1,6 @@
+//go:build !race
+
+package cell
+
+// raceEnabled is the counterpart of race_test.go.
+const raceEnabled = false
