@@ -151,6 +151,8 @@ type Protected struct {
 	OverwriteAllow bool
 	Locked         Locked
 	Pad            int
+	// Away says that cells sealed to an absent owner may stand in the column.
+	Away bool
 	// Annotated says that the column carries an annotation, so that its protection follows a rename or a copy.
 	Annotated bool
 	// Conflict is not nil where policy and annotation disagree or the physical column cannot hold cells: every touch is
