@@ -55,7 +55,7 @@ func (s *Statement) Scan(sql []byte, f *Facts) error {
 	if f.Charset == CharsetUnsupported || f.Mode.Has(Oracle) {
 		return ErrDialect
 	}
-	t := tokenizer{s: s, classes: classTable(f.Charset)}
+	t := tokenizer{s: s, sql: sql, classes: classTable(f.Charset)}
 	if err := t.run(); err != nil {
 		s.tokens = s.tokens[:0]
 		return err
