@@ -20,7 +20,7 @@ func (a Answer) OK(affected, lastInsertID uint64, warnings uint16) error {
 // ERR writes an ERR packet.
 func (a Answer) ERR(e ERR) error {
 	w := &a.To.Writer
-	return w.Finish(e.Append(w.Start(16+len(e.Message))))
+	return w.Finish(e.Append(w.Start(16 + len(e.Message))))
 }
 
 // Columns begins a resultset. The rows follow, by TextRow or BinaryRow, and then End.

@@ -2,15 +2,20 @@ package wire
 
 import "encoding/binary"
 
-// Flags of COM_STMT_EXECUTE: the kind of cursor to open.
+// Flags of COM_STMT_EXECUTE: the kind of cursor to open. MariaDB opens a read-only one for each.
 const (
-	CursorNone       uint8 = 0
 	CursorReadOnly   uint8 = 1
 	CursorForUpdate  uint8 = 2
 	CursorScrollable uint8 = 4
-
-	cursorMask = CursorReadOnly | CursorForUpdate | CursorScrollable
 )
+
+// ExecuteReply is the form of the reply to an execution with these flags.
+func ExecuteReply(flags uint8) ReplyKind {
+	if flags&(CursorReadOnly|CursorForUpdate|CursorScrollable) != 0 {
+		return ReplyCursor
+	}
+	return ReplyExecute
+}
 
 // ParamType is the type of a parameter as the client binds it.
 type ParamType struct {

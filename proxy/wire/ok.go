@@ -116,7 +116,8 @@ func statusOffset(p []byte, eof bool) (int, error) {
 		}
 		return 3, nil
 	}
-	c := cursor{p: p, pos: 1}
+	c := cursor{p: p}
+	c.uint8()
 	c.lenenc()
 	c.lenenc()
 	at := c.pos

@@ -244,8 +244,8 @@ func (r *Reply) Commit(dst []byte) error {
 	return err
 }
 
-// Abort ends the reply for the client with an ERR packet in place of the current packet. What the
-// backend still sends is read and discarded.
+// Abort ends the reply for the client with an ERR packet in place of the current packet, and writes
+// it out. What the backend still sends is read and discarded.
 func (r *Reply) Abort(e ERR) error {
 	if r.mute || r.to == nil {
 		return nil
@@ -256,7 +256,7 @@ func (r *Reply) Abort(e ERR) error {
 	r.mute = true
 	r.from.Reader.sink = nil
 	r.to.Writer.Seq = r.next + r.delta
-	return nil
+	return r.to.Writer.Flush()
 }
 
 // Aborted says whether Abort ended the reply.

@@ -206,7 +206,7 @@ func (s *ReplyState) first(p []byte) (Event, error) {
 	}
 	n, size := Lenenc(p)
 	// A table has at most 4096 columns, a SELECT no more; 65535 is what the prepare reply can say.
-	if size == 0 || size != len(p) || n == 0 || n > 0xffff {
+	if size == 0 || size == 9 || size != len(p) || n == 0 || n > 0xffff {
 		return 0, malformed("column count")
 	}
 	s.Count, s.Index, s.seen = int(n), 0, 0

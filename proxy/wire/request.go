@@ -12,7 +12,8 @@ type LongData struct {
 
 // ParseLongData parses the request, command byte included.
 func ParseLongData(p []byte) (LongData, error) {
-	c := cursor{p: p, pos: 1}
+	c := cursor{p: p}
+	c.uint8()
 	l := LongData{Statement: c.uint32(), Param: c.uint16()}
 	l.Data = c.take(c.left())
 	if c.failed {
@@ -37,7 +38,8 @@ type Fetch struct {
 
 // ParseFetch parses the request, command byte included.
 func ParseFetch(p []byte) (Fetch, error) {
-	c := cursor{p: p, pos: 1}
+	c := cursor{p: p}
+	c.uint8()
 	f := Fetch{c.uint32(), c.uint32()}
 	if c.failed {
 		return Fetch{}, malformed("COM_STMT_FETCH")
@@ -47,7 +49,8 @@ func ParseFetch(p []byte) (Fetch, error) {
 
 // ParseStatement parses COM_STMT_CLOSE or COM_STMT_RESET, command byte included.
 func ParseStatement(p []byte) (uint32, error) {
-	c := cursor{p: p, pos: 1}
+	c := cursor{p: p}
+	c.uint8()
 	id := c.uint32()
 	if c.failed {
 		return 0, malformed("statement id")
@@ -65,7 +68,8 @@ type FieldList struct {
 
 // ParseFieldList parses the request, command byte included.
 func ParseFieldList(p []byte) (FieldList, error) {
-	c := cursor{p: p, pos: 1}
+	c := cursor{p: p}
+	c.uint8()
 	f := FieldList{Table: c.nulString()}
 	f.Pattern = c.take(c.left())
 	if c.failed {
@@ -85,7 +89,8 @@ const (
 
 // ParseSetOption parses the request, command byte included.
 func ParseSetOption(p []byte) (SetOption, error) {
-	c := cursor{p: p, pos: 1}
+	c := cursor{p: p}
+	c.uint8()
 	o := SetOption(c.uint16())
 	if c.failed {
 		return 0, malformed("COM_SET_OPTION")
