@@ -219,6 +219,47 @@ func TestFleetSecretDerivesAsTheVector(t *testing.T) {
 	}
 }
 
+// TestFormatPagePrintsTheVectors compares every longer value of the vector files
+// with docs/format.md.
+func TestFormatPagePrintsTheVectors(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "format.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var check func(file, name string, v any)
+	seen := 0
+	check = func(file, name string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, e := range v {
+				check(file, k, e)
+			}
+		case []any:
+			for _, e := range v {
+				check(file, name, e)
+			}
+		case string:
+			if seen++; len(v) >= 8 && !bytes.Contains(page, []byte(v)) {
+				t.Errorf("docs/format.md lacks a %s of %s", name, file)
+			}
+		}
+	}
+	for _, file := range []string{"testdata/vectors.json", "cell/testdata/cells.json", "cell/testdata/away.json"} {
+		b, err := os.ReadFile(filepath.FromSlash(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v any
+		if err := json.Unmarshal(b, &v); err != nil {
+			t.Fatal(err)
+		}
+		check(file, "value", v)
+	}
+	if seen < 100 {
+		t.Errorf("only %d values were compared", seen)
+	}
+}
+
 // TestNothingIsPrinted passes every exported type that holds key bytes through
 // every way a value gets into a log or an error.
 func TestNothingIsPrinted(t *testing.T) {

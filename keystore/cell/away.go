@@ -107,12 +107,12 @@ func (o *AwayOpener) Open(dst, b []byte, bound [][]byte) (family byte, value []b
 	if h.Suite != SuiteHPKE {
 		return 0, nil, ErrUnknownFormat
 	}
-	if h.Bound() != (len(bound) > 0) {
-		return 0, nil, ErrBinding
-	}
 	sealed, mac := b[:len(b)-macSize], b[len(b)-macSize:]
 	if !hmac.Equal(mac, appendMAC(nil, o.mac, sealed)) || h.KeyID != o.id || h.Epoch != 0 {
 		return 0, nil, ErrAuthentication
+	}
+	if h.Bound() != (len(bound) > 0) {
+		return 0, nil, ErrBinding
 	}
 	recipient, err := hpke.NewRecipient(b[h.size-encSize:h.size], o.private, hpke.HKDFSHA256(), hpke.AES256GCM(), awayInfo)
 	if err != nil {

@@ -5,8 +5,9 @@ an error in either shows. It needs the Python package "cryptography".
 
     python3 keystore/testdata/vectors.py
 
-writes keystore/testdata/vectors.json and keystore/cell/testdata/*.json. All
-secrets in them are counting bytes and protect nothing.
+writes keystore/testdata/vectors.json, keystore/cell/testdata/*.json and the
+last section of docs/format.md. All secrets in them are counting bytes and
+protect nothing.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MAGIC = bytes.fromhex("ff4c4b")
 REALM = "main"
+STRING, BINARY = ord("s"), ord("b")
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -179,23 +181,23 @@ def main():
             "cell": seal(key, owner["key_id"], epoch, context, nonce, family, value, pad, tag, bound),
         })
 
-    cell("untagged", user, "entries.body", 1, b"Paid the rent.")
-    cell("tagged", user, "entries.title", 1, b"rent", tag=tags[0]["tag"])
-    cell("empty value", user, "entries.body", 1, b"")
-    cell("padded to 32", user, "entries.body", 1, b"rent", pad=32)
-    cell("padded, already a multiple", user, "entries.body", 1, bytes(14), pad=16)
-    cell("value that ends like padding", user, "entries.body", 2, bytes.fromhex("01800000"), pad=8)
-    cell("service key with an epoch", service, "users.email", 1, b"a@example.org", epoch=82)
-    cell("bound to two columns", service, "users.email", 1, b"a@example.org", epoch=82, bound=[b"17", None])
+    cell("untagged", user, "entries.body", STRING, b"Paid the rent.")
+    cell("tagged", user, "entries.title", STRING, b"rent", tag=tags[0]["tag"])
+    cell("empty value", user, "entries.body", STRING, b"")
+    cell("padded to 32", user, "entries.body", STRING, b"rent", pad=32)
+    cell("padded, already a multiple", user, "entries.body", STRING, bytes(14), pad=16)
+    cell("value that ends like padding", user, "entries.body", BINARY, bytes.fromhex("01800000"), pad=8)
+    cell("service key with an epoch", service, "users.email", STRING, b"a@example.org", epoch=82)
+    cell("bound to two columns", service, "users.email", STRING, b"a@example.org", epoch=82, bound=[b"17", None])
 
     ephemeral = X25519PrivateKey.from_private_bytes(bytes(range(96, 128)))
     away = []
     for name, value, pad, bound in [("away", b"rent", 0, None), ("away, padded and bound", b"rent", 32, [b"", None])]:
         away.append({
             "name": name, "realm": REALM, "context": "entries.title", "private": user["away_private"],
-            "public": user["away_public"], "mac_key": away_mac, "key_id": user["key_id"], "family": 1,
+            "public": user["away_public"], "mac_key": away_mac, "key_id": user["key_id"], "family": STRING,
             "value": value, "pad": pad, "bound": bound or [],
-            "cell": seal_away(user["away_public"], away_mac, user["key_id"], "entries.title", ephemeral, 1, value, pad, bound),
+            "cell": seal_away(user["away_public"], away_mac, user["key_id"], "entries.title", ephemeral, STRING, value, pad, bound),
         })
 
     good = cells[1]["cell"]
@@ -224,16 +226,18 @@ def main():
         ("cell of another column", cells[0]["cell"], "authentication"),
         ("sealed without the end of the frame", frameless(user, good), "authentication"),
     ]
-    write(keystore / "testdata/vectors.json", {
+    keys = {
         "user_key": user, "service_key": service, "columns": columns, "tags": tags,
         "fleet": {
             "secret": fleet, "text": text("LKF1", "latchkey/v1/fleet-secret", fleet), "realm": REALM,
             "away": away_mac, "schema": schema, "annotation": body, "annotation_mac": mac(schema, body)[:16],
         },
-    })
+    }
+    write(keystore / "testdata/vectors.json", keys)
     write(keystore / "cell/testdata/cells.json", cells)
     write(keystore / "cell/testdata/away.json", away)
     write(keystore / "cell/testdata/bad.json", [{"name": n, "cell": c, "want": w} for n, c, w in bad])
+    page(keystore.parent / "docs/format.md", hexes(keys), hexes(cells), hexes(away))
 
 
 def frameless(user, good):
@@ -241,6 +245,40 @@ def frameless(user, good):
     head = good[:44]
     key = column_key(user, "entries.title", 0)
     return head + AESGCM(key).encrypt(good[32:44], b"\x01rent\x00", head + place(REALM, "entries.title", None))
+
+
+def page(path, keys, cells, away):
+    """Puts the vectors into the page, between its two marks."""
+    out = []
+
+    def block(title, fields):
+        out.extend(["", "### " + title, "", "```text"])
+        out.extend(f"{name.replace('_', ' '):15} {shown(value)}".rstrip() for name, value in fields.items())
+        out.append("```")
+
+    block("User key", keys["user_key"])
+    block("Service key", keys["service_key"])
+    for v in keys["columns"]:
+        block(f"Column key of the user key: {v['context']}, epoch {v['epoch']}", v)
+    for v in keys["tags"]:
+        block(f"Search tag of the user key: {v['context']}, {v['collation']}, {v['pad']}, {v['weight_version']}", v)
+    block("Fleet secret", keys["fleet"])
+    for v in cells:
+        block("Cell: " + v["name"], {k: v[k] for k in v if k != "name"})
+    for v in away:
+        block("Cell of kind a: " + v["name"], {k: v[k] for k in v if k != "name"})
+    text = path.read_text()
+    head, rest = text.split("vectors.py -->\n")
+    _, tail = rest.split("<!-- end of vectors -->")
+    path.write_text(head + "vectors.py -->\n" + "\n".join(out).lstrip("\n") + "\n\n<!-- end of vectors -->" + tail)
+
+
+def shown(value):
+    if isinstance(value, list):
+        return ", ".join(shown(v) for v in value) or "none"
+    if value is None:
+        return "NULL"
+    return str(value) if value != "" else "(empty)"
 
 
 def write(path, value):
