@@ -189,7 +189,7 @@ func protectColumn(t *Table, c *Column, tp *TablePolicy, verify func(body, mac [
 	capacity, binary := c.capacity()
 	p := &Protected{
 		Database: t.Database, Table: t.Name, Column: c.Name,
-		Context: t.Name + "." + c.Name, Capacity: capacity, Nullable: c.Nullable, Owner: t.Owner,
+		Context: t.Name + "." + c.Name, Capacity: capacity, Nullable: c.Nullable, Owner: t.Owner, Annotated: annotated,
 	}
 	if cp != nil {
 		p.ServiceKey, p.Search, p.UniquePerOwner = cp.ServiceKey, cp.SearchEquality, cp.UniquePerOwner

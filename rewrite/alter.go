@@ -1,0 +1,345 @@
+package rewrite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"latchkey/rewrite/logical"
+)
+
+// AlterOptions is what Alters needs to know beside schema and policy.
+type AlterOptions struct {
+	// MAC makes the MAC of an annotation's body.
+	MAC func(body []byte) []byte
+	// HasRows tells whether a table has rows. It is asked only about tables whose protected columns are not ready.
+	HasRows func(database, table string) bool
+}
+
+// Alter is what makes one table ready.
+type Alter struct {
+	Database, Table string
+	// SQL is one ALTER TABLE statement without a semicolon; empty when nothing safe can be printed.
+	SQL string
+	// Notes say why not, or what the statement does that one might not expect. They hold no line breaks.
+	Notes []string
+}
+
+// Alters gives the statements that make the tables of a schema ready, which went through Protect: physical type, annotation,
+// DEFAULT and guard CHECK of every protected column, and prefix indexes. A table that is ready gives nothing. The statements
+// never lose data: the type of a column changes only in a table without rows, and should a row come in meanwhile, the guard
+// CHECK fails the whole statement and nothing is changed.
+func Alters(s *Schema, p *Policy, o AlterOptions) []Alter {
+	var alters []Alter
+	for _, t := range s.tables() {
+		if !t.Protects || t.Kind == View {
+			continue
+		}
+		a := alteration{schema: s, table: t, policy: p.Table(t.Database, t.Name, s.LowerCaseTableNames), o: o}
+		a.run()
+		if a.blocked {
+			a.clauses = nil
+		}
+		alter := Alter{Database: t.Database, Table: t.Name, Notes: a.notes}
+		if len(a.clauses) > 0 {
+			// Strict, so that nothing is cut; without modes that change how the text is read.
+			alter.SQL = "SET STATEMENT sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' FOR ALTER TABLE " +
+				quoteName(t.Database) + "." + quoteName(t.Name) + "\n  " + strings.Join(a.clauses, ",\n  ")
+		}
+		if alter.SQL != "" || len(alter.Notes) > 0 {
+			alters = append(alters, alter)
+		}
+	}
+	return alters
+}
+
+// alteration collects the clauses of one table's ALTER.
+type alteration struct {
+	schema  *Schema
+	table   *Table
+	policy  *TablePolicy
+	o       AlterOptions
+	clauses []string
+	notes   []string
+	// blocked: the table cannot be made ready by a statement alone.
+	blocked bool
+	// row counts the bytes given to VARBINARY columns so far.
+	row int64
+}
+
+func (a *alteration) block(format string, args ...any) {
+	a.blocked = true
+	a.notes = append(a.notes, fmt.Sprintf(format, args...))
+}
+
+func (a *alteration) note(format string, args ...any) {
+	a.notes = append(a.notes, fmt.Sprintf(format, args...))
+}
+
+func (a *alteration) run() {
+	drops, adds := a.indexes()
+	var columns, guards []string
+	for _, c := range a.table.Columns {
+		if c.Protected == nil {
+			continue
+		}
+		if modify := a.column(c); modify != "" {
+			columns = append(columns, modify)
+		}
+		if a.table.guard(c.Name) == nil {
+			guards = append(guards, "ADD CONSTRAINT "+quoteName(a.guardName(c.Name))+" CHECK ("+guardClause(c.Name)+")")
+		}
+	}
+	a.clauses = slices.Concat(drops, columns, guards, adds)
+}
+
+// guardName gives a name for the guard that the table does not use yet.
+func (a *alteration) guardName(column string) string {
+	name := guardName(column)
+	for n := 2; slices.ContainsFunc(a.table.Checks, func(check CheckConstraint) bool {
+		return !check.OfColumn && strings.EqualFold(check.Name, name)
+	}); n++ {
+		suffix := fmt.Sprintf("_%d", n)
+		runes := []rune(guardName(column))
+		name = string(runes[:min(len(runes), 64-len(suffix))]) + suffix
+	}
+	return name
+}
+
+// column gives the MODIFY clause of a protected column, empty when it is ready or cannot be made so.
+func (a *alteration) column(c *Column) string {
+	p := c.Protected
+	for _, f := range checkColumn(a.table, c, a.policy.Column(c.Name)) {
+		switch f.Code {
+		case "check-constraint", "generated-column", "default-expression", "partition", "foreign-key":
+			a.block("%s: %s; %s", p, f.Reason, f.Hint)
+			return ""
+		}
+	}
+	switch conflictOf(p) {
+	case nil, &conflictNoType, &conflictNotBinary, &conflictTooNarrow, &conflictNull, &conflictDefault:
+	default:
+		a.block("%s: %s; %s", p, p.Conflict.Reason, p.Conflict.Hint)
+		return ""
+	}
+	declared := a.declare(c)
+	if declared == nil {
+		return ""
+	}
+	if p.Search && declared.Searchable() != nil {
+		a.block("%s: %s; %s", p, conflictSearch.reason, conflictSearch.hint)
+		return ""
+	}
+	ready := *p
+	ready.Type = declared
+	need := min(ready.CellLength(int64(declared.MaxCanonical())), maxLongBlob)
+	annotation := c.Comment
+	if !IsAnnotation(annotation) {
+		var err error
+		if annotation, err = FormatAnnotation(p.Context, declared.String(), a.o.MAC); err != nil {
+			a.block("%s: %v", p, err)
+			return ""
+		}
+	}
+	capacity, binary := c.capacity()
+	binary = binary && IsAnnotation(c.Comment) || binary && p.Conflict == nil
+	if binary && capacity >= need && declared.Nullable == c.Nullable && physicalDefaultFits(c, declared) && annotation == c.Comment {
+		return ""
+	}
+	if !binary && a.o.HasRows(a.table.Database, a.table.Name) {
+		a.block("%s.%s has rows: the values of column %s have to be converted to cells, which an ALTER TABLE cannot do", a.table.Database, a.table.Name, quoteName(c.Name))
+		return ""
+	}
+	physical := strings.ToUpper(c.ColumnType)
+	if !binary || capacity < need {
+		physical = a.physical(c, need)
+	}
+	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + attributes(c, declared) + " COMMENT " + quoteText(annotation)
+}
+
+// physical chooses the type, and counts what the columns before got towards the row.
+func (a *alteration) physical(c *Column, need int64) string {
+	others := physicalRow(a.table, c)
+	width := max(need, minVarbinary)
+	inRow := others+a.row+width <= maxRow
+	if inRow {
+		a.row += width
+	}
+	return physicalType(need, inRow)
+}
+
+// attributes are the physical NOT NULL, DEFAULT and INVISIBLE: empty stands for the declared default.
+func attributes(c *Column, declared *logical.Type) string {
+	var b strings.Builder
+	if declared.Nullable {
+		b.WriteString(" NULL")
+	} else {
+		b.WriteString(" NOT NULL")
+	}
+	switch {
+	case declared.HasDefault:
+		b.WriteString(" DEFAULT ''")
+	case declared.Nullable:
+		b.WriteString(" DEFAULT NULL")
+	}
+	if c.Invisible {
+		b.WriteString(" INVISIBLE")
+	}
+	return b.String()
+}
+
+// declare gives the type that the column is to have: that of its annotation, else that of the policy with what the policy
+// leaves open from the column as it is, else the column as it is. nil, with the table blocked, when it is none to protect.
+func (a *alteration) declare(c *Column) *logical.Type {
+	if IsAnnotation(c.Comment) {
+		return c.Protected.Type
+	}
+	live, err := logical.Parse(liveDefinition(a.table, c))
+	var policy *logical.Type
+	if cp := a.policy.Column(c.Name); cp != nil {
+		policy = cp.Type
+	}
+	if policy == nil {
+		if err != nil {
+			a.block("%s: its definition is not one that can be protected: %v", c.Protected, err)
+			return nil
+		}
+		return live
+	}
+	declared := *policy
+	if !c.Nullable {
+		declared.Nullable = false
+	}
+	if err == nil && declared.Comment == "" {
+		declared.Comment = live.Comment
+	}
+	if _, binary := c.capacity(); !binary && !declared.HasDefault && c.HasDefault && !strings.EqualFold(c.Default, "NULL") {
+		if !a.adoptDefault(c, &declared) {
+			return nil
+		}
+	}
+	return &declared
+}
+
+// adoptDefault takes the column's DEFAULT into the type that the policy declares.
+func (a *alteration) adoptDefault(c *Column, declared *logical.Type) bool {
+	with, err := logical.Parse(declared.String() + " DEFAULT " + c.Default)
+	if err != nil {
+		a.block("%s: its DEFAULT does not fit the `type:` of the policy; give the default there", c.Protected)
+		return false
+	}
+	comment := declared.Comment
+	*declared = *with
+	declared.Comment = comment
+	return true
+}
+
+// liveDefinition writes the definition of an unprotected column as SHOW CREATE TABLE does.
+func liveDefinition(t *Table, c *Column) string {
+	var b strings.Builder
+	definition := c.ColumnType
+	for _, check := range t.Checks {
+		if check.OfColumn && isJSONCheck(check, c.Name) && FoldName(check.Name) == FoldName(c.Name) {
+			definition = "json"
+		}
+	}
+	b.WriteString(definition)
+	if c.Charset != "" && definition != "json" {
+		b.WriteString(" CHARACTER SET " + c.Charset + " COLLATE " + c.Collation)
+	}
+	if !c.Nullable {
+		b.WriteString(" NOT NULL")
+	}
+	if c.HasDefault {
+		b.WriteString(" DEFAULT " + c.Default)
+	}
+	if c.Comment != "" {
+		b.WriteString(" COMMENT " + quoteText(c.Comment))
+	}
+	return b.String()
+}
+
+// indexes gives the clauses that drop and re-create the indexes over protected columns.
+func (a *alteration) indexes() (drops, adds []string) {
+	for _, index := range a.table.Indexes {
+		if !a.overProtected(index) {
+			continue
+		}
+		if why := a.indexBlocks(index); why != nil {
+			a.block("%s: %s; %s", why.Object, why.Reason, why.Hint)
+			continue
+		}
+		parts, changed := a.prefixParts(index)
+		if !changed {
+			continue
+		}
+		name := quoteName(index.Name)
+		drops = append(drops, "DROP INDEX "+name)
+		if len(parts) == 0 {
+			a.note("%s: index %s is over cells without a search tag and finds nothing: it is dropped", a.table, name)
+			continue
+		}
+		kind := "INDEX "
+		if index.Unique {
+			kind = "UNIQUE INDEX "
+		}
+		adds = append(adds, "ADD "+kind+name+" ("+strings.Join(parts, ", ")+")")
+	}
+	return drops, adds
+}
+
+func (a *alteration) overProtected(index *Index) bool {
+	return slices.ContainsFunc(index.Parts, func(part IndexPart) bool {
+		c := a.table.Column(part.Column)
+		return c != nil && c.Protected != nil
+	})
+}
+
+// indexBlocks finds what is wrong with an index beyond its prefix: a decision of the operator's.
+func (a *alteration) indexBlocks(index *Index) *Finding {
+	for _, part := range index.Parts {
+		c := a.table.Column(part.Column)
+		if c == nil || c.Protected == nil {
+			continue
+		}
+		f := checkIndexPart(a.table, index, part, c.Protected)
+		if f != nil && f.Severity == Error && f.Code != "index-prefix" {
+			f.Object = c.Protected.String()
+			return f
+		}
+	}
+	return nil
+}
+
+// prefixParts gives the parts an index should have: prefixes of searchable columns, and nothing from the first column on
+// whose cells cannot be found.
+func (a *alteration) prefixParts(index *Index) (parts []string, changed bool) {
+	if index.Kind == "FULLTEXT" || index.Kind == "SPATIAL" || index.Kind == "RTREE" {
+		return nil, true
+	}
+	for _, part := range index.Parts {
+		text := quoteName(part.Column)
+		c := a.table.Column(part.Column)
+		switch {
+		case c == nil || c.Protected == nil:
+			if part.Prefix > 0 {
+				text += fmt.Sprintf("(%d)", part.Prefix)
+			}
+		case !c.Protected.Search:
+			return parts, true
+		default:
+			changed = changed || part.Prefix != TagPrefix
+			text += fmt.Sprintf("(%d)", TagPrefix)
+		}
+		if part.Descending {
+			text += " DESC"
+		}
+		parts = append(parts, text)
+	}
+	return parts, changed
+}
+
+// quoteText writes a string literal for the sql_mode of the statements that Alters makes.
+func quoteText(text string) string {
+	return "'" + strings.NewReplacer("'", "''", `\`, `\\`).Replace(text) + "'"
+}
