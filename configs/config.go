@@ -1,0 +1,476 @@
+// Package configs reads Latchkey's configuration: strict YAML into the types of
+// the packages it configures, with every problem reported at once by line and
+// column. It opens no file but the one it is given: secrets are named by path and
+// read by the package that holds them. An unknown key is an error, since a
+// misspelt protection would protect nothing. Beside it lie the examples that are
+// shipped. docs/config.md describes every setting.
+package configs
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"latchkey/rewrite"
+)
+
+// Config is a whole configuration. Paths are absolute or relative to the working
+// directory; a setting that the file leaves out has its default.
+type Config struct {
+	// File is the path that Load was given.
+	File string
+
+	Listen    Listen
+	Backend   Backend
+	Admin     Admin
+	Evaluator Evaluator
+	Keystore  Keystore
+	// Accounts are the logins that cannot push a key, by name.
+	Accounts map[string]Account
+	Mode     Mode
+	// AllowInsecureKeys accepts keys over connections that are neither TLS nor
+	// from this machine.
+	AllowInsecureKeys bool
+	// KeyringIdle empties the keyring of a session idle for so long; 0 is never.
+	KeyringIdle time.Duration
+	Policy      *rewrite.Policy
+
+	// away are the places of away: accept, for Unavailable.
+	away Problems
+	mode place
+}
+
+// Listen is where clients connect.
+type Listen struct {
+	Address       string // host:port
+	TLS           ListenTLS
+	ProxyProtocol []netip.Prefix // who may send PROXY headers
+}
+
+// ListenTLS is the TLS that clients are offered; without Cert there is none.
+type ListenTLS struct {
+	Cert, Key string // PEM files, both or none
+	ClientCA  string // PEM file: whoever presents a certificate must have it from here
+	Require   bool   // refuse clients that do not use TLS
+}
+
+// Backend is the MariaDB server behind the proxy.
+type Backend struct {
+	Address string // host:port
+	TLS     BackendTLS
+	// User and PasswordFile are the proxy's own account, with which it reads the
+	// schema. An empty PasswordFile means no password.
+	User         string
+	PasswordFile string
+}
+
+// BackendTLSMode says how the backend's certificate is checked.
+type BackendTLSMode string
+
+// The modes of backend.tls.mode. None uses TLS without a check.
+const (
+	BackendTLSOff         BackendTLSMode = "off"
+	BackendTLSVerify      BackendTLSMode = "verify"      // chain and host name
+	BackendTLSFingerprint BackendTLSMode = "fingerprint" // SHA-256 of the certificate
+)
+
+// BackendTLS is the TLS between proxy and backend.
+type BackendTLS struct {
+	Mode        BackendTLSMode
+	CA          string // PEM file; empty means the system's authorities
+	Fingerprint string // 64 hexadecimal digits, lower case
+	Cert, Key   string // the proxy's own certificate, both or none
+}
+
+// Admin is the endpoint for operators; an empty Address switches it off.
+type Admin struct {
+	Address string // host:port
+}
+
+// Evaluator is the private MariaDB that finishes statements.
+type Evaluator struct {
+	Binary   string // EvaluatorAuto, EvaluatorOff or a path
+	Dir      string // empty means a temporary directory
+	MaxRows  int
+	MaxBytes int64
+}
+
+// The words of evaluator.binary that are no path.
+const (
+	EvaluatorAuto = "auto"
+	EvaluatorOff  = "off"
+)
+
+// Keystore is about user keys and the operator's keys.
+type Keystore struct {
+	Database    string
+	Realm       string
+	SecretFile  string
+	Accounts    []string // logins that may enroll, unlock, recover, register
+	Admins      []string
+	TokenTTL    time.Duration
+	ForgetGrace time.Duration
+	CacheSize   int
+	CacheTTL    time.Duration
+	ServiceKeys map[string]string // name to file
+}
+
+// Account is a login that cannot push a key: it has a key file or raw access.
+type Account struct {
+	KeyFile string
+	Raw     bool
+}
+
+// Mode says what happens to statements that cannot be protected.
+type Mode string
+
+// The modes. ModeReport changes nothing and counts what ModeEnforce would do.
+const (
+	ModeEnforce Mode = "enforce"
+	ModeReport  Mode = "report"
+)
+
+// Default returns the configuration of an empty file.
+func Default() *Config {
+	return &Config{
+		Listen: Listen{Address: "127.0.0.1:3307"},
+		Backend: Backend{
+			Address: "127.0.0.1:3306",
+			TLS:     BackendTLS{Mode: BackendTLSOff},
+			User:    "latchkey",
+		},
+		Admin:     Admin{Address: "127.0.0.1:9307"},
+		Evaluator: Evaluator{Binary: EvaluatorAuto, MaxRows: 200_000, MaxBytes: 64 << 20},
+		Keystore: Keystore{
+			Database:    "latchkey_keys",
+			Realm:       "main",
+			TokenTTL:    12 * time.Hour,
+			ForgetGrace: 168 * time.Hour,
+			CacheSize:   10_000,
+			CacheTTL:    60 * time.Second,
+		},
+		Mode:   ModeEnforce,
+		Policy: &rewrite.Policy{Databases: map[string]map[string]*rewrite.TablePolicy{}},
+	}
+}
+
+// Load reads the configuration file at path. The error is Problems when the file
+// could be read but is not right.
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse reads a configuration from text, which stands in the file named file. The
+// error is Problems.
+func Parse(file string, text []byte) (*Config, error) {
+	d := &document{file: file}
+	c := Default()
+	c.File = file
+	if root := d.parse(text); root != nil {
+		d.config(root, c)
+	}
+	if len(d.problems) > 0 {
+		d.problems.sort()
+		return nil, d.problems
+	}
+	return c, nil
+}
+
+// Unavailable returns the settings that this version reads but does not act on
+// yet. A server must not start with any: each changes what is protected or
+// refused.
+func (c *Config) Unavailable() Problems {
+	var all Problems
+	if c.Mode == ModeReport {
+		all = append(all, Problem{File: c.File, Line: c.mode.line, Column: c.mode.column,
+			Message: "mode: report is not available in this version; use latchkey check to see what would be refused"})
+	}
+	all = append(all, c.away...)
+	all.sort()
+	return all
+}
+
+// config reads the whole file.
+func (d *document) config(root ast.Node, c *Config) {
+	var databases ast.Node
+	d.fields(root, "", map[string]func(ast.Node, string){
+		"listen":    func(n ast.Node, path string) { d.listen(n, path, &c.Listen) },
+		"backend":   func(n ast.Node, path string) { d.backend(n, path, &c.Backend) },
+		"admin":     func(n ast.Node, path string) { d.admin(n, path, &c.Admin) },
+		"evaluator": func(n ast.Node, path string) { d.evaluator(n, path, &c.Evaluator) },
+		"keystore":  func(n ast.Node, path string) { d.keystore(n, path, &c.Keystore) },
+		"accounts":  func(n ast.Node, path string) { d.accounts(n, path, c) },
+		"mode": func(n ast.Node, path string) {
+			if v, ok := d.choice(n, path, string(ModeEnforce), string(ModeReport)); ok {
+				c.Mode, c.mode = Mode(v), placeOf(n)
+			}
+		},
+		"allow_insecure_keys": d.setBool(&c.AllowInsecureKeys),
+		"keyring_idle":        d.setDuration(&c.KeyringIdle, 0),
+		"databases":           func(n ast.Node, _ string) { databases = n },
+	})
+	// The policy refers to the rest.
+	if databases != nil {
+		d.databases(databases, "databases", c)
+	}
+	d.checkListen(c)
+	d.checkBackend(c)
+}
+
+func (d *document) listen(n ast.Node, path string, l *Listen) {
+	d.fields(n, path, map[string]func(ast.Node, string){
+		"address":        d.setAddress(&l.Address),
+		"proxy_protocol": d.setNetworks(&l.ProxyProtocol),
+		"tls": func(n ast.Node, path string) {
+			d.fields(n, path, map[string]func(ast.Node, string){
+				"cert":      d.setPath(&l.TLS.Cert),
+				"key":       d.setPath(&l.TLS.Key),
+				"client_ca": d.setPath(&l.TLS.ClientCA),
+				"require":   d.setBool(&l.TLS.Require),
+			})
+		},
+	})
+}
+
+func (d *document) checkListen(c *Config) {
+	tls := c.Listen.TLS
+	if (tls.Cert == "") != (tls.Key == "") {
+		d.reportPath("listen.tls", "listen.tls: cert and key come together")
+	}
+	if tls.Cert == "" && tls.ClientCA != "" {
+		d.reportPath("listen.tls.client_ca", "listen.tls.client_ca needs cert and key")
+	}
+	if tls.Cert == "" && tls.Require {
+		d.reportPath("listen.tls.require", "listen.tls.require needs cert and key")
+	}
+}
+
+func (d *document) backend(n ast.Node, path string, b *Backend) {
+	d.fields(n, path, map[string]func(ast.Node, string){
+		"address": func(n ast.Node, path string) {
+			if s, ok := n.(*ast.StringNode); ok && strings.ContainsRune(s.Value, '/') {
+				d.report(n, "%s must be host:port: over a unix socket MariaDB would take every login for the proxy's system user", path)
+				return
+			}
+			d.setAddress(&b.Address)(n, path)
+		},
+		"tls": func(n ast.Node, path string) { d.backendTLS(n, path, &b.TLS) },
+		"account": func(n ast.Node, path string) {
+			d.fields(n, path, map[string]func(ast.Node, string){
+				"user":          d.setLogin(&b.User),
+				"password_file": d.setPath(&b.PasswordFile),
+			})
+		},
+	})
+}
+
+func (d *document) backendTLS(n ast.Node, path string, t *BackendTLS) {
+	d.fields(n, path, map[string]func(ast.Node, string){
+		"mode": func(n ast.Node, path string) {
+			if v, ok := d.choice(n, path, string(BackendTLSOff), string(BackendTLSVerify), string(BackendTLSFingerprint)); ok {
+				t.Mode = BackendTLSMode(v)
+			}
+		},
+		"ca": d.setPath(&t.CA),
+		"fingerprint": func(n ast.Node, path string) {
+			v, ok := d.text(n, path)
+			if !ok || v == "" {
+				return
+			}
+			hex := strings.ToLower(strings.ReplaceAll(v, ":", ""))
+			if len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
+				d.report(n, "%s must be the certificate's SHA-256 fingerprint: 64 hexadecimal digits, colons allowed", path)
+				return
+			}
+			t.Fingerprint = hex
+		},
+		"cert": d.setPath(&t.Cert),
+		"key":  d.setPath(&t.Key),
+	})
+}
+
+// checkBackend reports settings that would be silently without effect.
+func (d *document) checkBackend(c *Config) {
+	tls := c.Backend.TLS
+	if tls.Mode == BackendTLSFingerprint && tls.Fingerprint == "" && !d.reported("backend.tls.fingerprint") {
+		d.reportPath("backend.tls.mode", "backend.tls.mode: fingerprint needs fingerprint")
+	}
+	if tls.Mode != BackendTLSFingerprint && tls.Fingerprint != "" {
+		d.reportPath("backend.tls.fingerprint", "backend.tls.fingerprint needs mode: fingerprint")
+	}
+	if tls.Mode != BackendTLSVerify && tls.CA != "" {
+		d.reportPath("backend.tls.ca", "backend.tls.ca needs mode: verify")
+	}
+	if (tls.Cert == "") != (tls.Key == "") {
+		d.reportPath("backend.tls", "backend.tls: cert and key come together")
+	}
+	if tls.Mode == BackendTLSOff && tls.Cert != "" {
+		d.reportPath("backend.tls.cert", "backend.tls.cert needs mode: verify or fingerprint")
+	}
+}
+
+func (d *document) admin(n ast.Node, path string, a *Admin) {
+	d.fields(n, path, map[string]func(ast.Node, string){
+		"address": func(n ast.Node, path string) {
+			if s, ok := n.(*ast.StringNode); ok && s.Value == "" {
+				a.Address = ""
+				return
+			}
+			d.setAddress(&a.Address)(n, path)
+		},
+	})
+}
+
+func (d *document) evaluator(n ast.Node, path string, e *Evaluator) {
+	d.fields(n, path, map[string]func(ast.Node, string){
+		"binary": func(n ast.Node, path string) {
+			v, ok := d.text(n, path)
+			switch {
+			case !ok:
+			case v == EvaluatorAuto || v == EvaluatorOff:
+				e.Binary = v
+			case !strings.ContainsRune(v, '/'):
+				d.report(n, "%s must be auto, off or the path of mariadbd", path)
+			default:
+				e.Binary = d.resolve(v)
+			}
+		},
+		"dir":       d.setPath(&e.Dir),
+		"max_rows":  d.setInt(&e.MaxRows, 1, 1_000_000_000),
+		"max_bytes": d.setSize(&e.MaxBytes),
+	})
+}
+
+func (d *document) keystore(n ast.Node, path string, k *Keystore) {
+	d.fields(n, path, map[string]func(ast.Node, string){
+		"database": func(n ast.Node, path string) {
+			v, ok := d.text(n, path)
+			if !ok {
+				return
+			}
+			if problem := identifierProblem(v); problem != "" {
+				d.report(n, "%s %s", path, problem)
+			} else if isServerDatabase(v) || strings.EqualFold(v, proxySchema) {
+				d.report(n, "%s: %s has another meaning", path, v)
+			} else {
+				k.Database = v
+			}
+		},
+		"realm": func(n ast.Node, path string) {
+			v, ok := d.text(n, path)
+			if ok && (v == "" || len(v) > maxDerivationName) {
+				d.report(n, "%s must have 1 to %d bytes", path, maxDerivationName)
+			} else if ok {
+				k.Realm = v
+			}
+		},
+		"secret_file":  d.setPath(&k.SecretFile),
+		"accounts":     d.setTexts(&k.Accounts),
+		"admins":       d.setTexts(&k.Admins),
+		"token_ttl":    d.setDuration(&k.TokenTTL, time.Second),
+		"forget_grace": d.setDuration(&k.ForgetGrace, 0),
+		"cache": func(n ast.Node, path string) {
+			d.fields(n, path, map[string]func(ast.Node, string){
+				"size": d.setInt(&k.CacheSize, 1, 100_000_000),
+				"ttl":  d.setDuration(&k.CacheTTL, time.Second),
+			})
+		},
+		"service_keys": func(n ast.Node, path string) {
+			k.ServiceKeys = make(map[string]string)
+			for _, e := range d.entries(n, path) {
+				if len(e.name) == 0 || len(e.name) > maxServiceKeyName {
+					d.report(e.key, "the name of a service key must have 1 to %d bytes", maxServiceKeyName)
+					continue
+				}
+				var file string
+				if d.readable(e.value) {
+					d.setPath(&file)(e.value, e.path)
+				}
+				// The name counts even where its path is wrong: one problem is enough.
+				k.ServiceKeys[e.name] = file
+				if s, ok := e.value.(*ast.StringNode); ok && s.Value == "" {
+					d.report(e.value, "%s has no value", e.path)
+				}
+			}
+		},
+	})
+}
+
+func (d *document) accounts(n ast.Node, path string, c *Config) {
+	c.Accounts = make(map[string]Account)
+	for _, e := range d.entries(n, path) {
+		if problem := loginProblem(e.name); problem != "" {
+			d.report(e.key, "accounts: the login %s", problem)
+			continue
+		}
+		if !d.readable(e.value) {
+			continue
+		}
+		var a Account
+		before := len(d.problems)
+		d.fields(e.value, e.path, map[string]func(ast.Node, string){
+			"key_file": d.setPath(&a.KeyFile),
+			"raw":      d.setBool(&a.Raw),
+		})
+		if len(d.problems) == before && (a.KeyFile != "") == a.Raw {
+			d.report(e.key, "%s needs either key_file or raw: true", e.path)
+		}
+		c.Accounts[e.name] = a
+	}
+}
+
+// setAddress returns a reader that sets a host:port.
+func (d *document) setAddress(to *string) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		v, ok := d.text(n, path)
+		if !ok {
+			return
+		}
+		host, port, err := net.SplitHostPort(v)
+		number, portErr := strconv.ParseUint(port, 10, 16)
+		if err != nil || portErr != nil || number > 65535 || host == "" {
+			d.report(n, "%s must be host:port, such as 127.0.0.1:3307", path)
+			return
+		}
+		*to = v
+	}
+}
+
+// setLogin returns a reader that sets a user name of MariaDB.
+func (d *document) setLogin(to *string) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		v, ok := d.text(n, path)
+		if !ok {
+			return
+		}
+		if problem := loginProblem(v); problem != "" {
+			d.report(n, "%s %s", path, problem)
+			return
+		}
+		*to = v
+	}
+}
+
+// reported tells whether the value at path already has a problem.
+func (d *document) reported(path string) bool {
+	at, ok := d.places[path]
+	if !ok {
+		return false
+	}
+	for _, p := range d.problems {
+		if p.Line == at.line && p.Column >= at.column {
+			return true
+		}
+	}
+	return false
+}
