@@ -15,4 +15,5 @@ type Session struct {
 	NoZeroInDate        bool // NO_ZERO_IN_DATE
 	AllowInvalidDates   bool // ALLOW_INVALID_DATES
 	PadCharToFullLength bool // PAD_CHAR_TO_FULL_LENGTH
+	TimeRoundFractional bool // TIME_ROUND_FRACTIONAL
 }
