@@ -291,7 +291,7 @@ func (l *SchemaLoader) load(conn *schemaConn) (*ddlWatch, error) {
 		if err != nil {
 			return nil, err
 		}
-		read, err := readSchema(conn, l.cfg.KeystoreDatabase)
+		read, err := readSchema(conn, l.cfg.KeystoreDatabase, l.touched)
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ func Inspect(ctx context.Context, cfg SchemaConfig) (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	read, err := readSchema(conn, cfg.KeystoreDatabase)
+	read, err := readSchema(conn, cfg.KeystoreDatabase, func() {})
 	if err != nil {
 		conn.close()
 		return nil, err

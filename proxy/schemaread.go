@@ -38,8 +38,8 @@ type schemaReader struct {
 	transactional map[string]bool
 }
 
-// readSchema reads the whole schema.
-func readSchema(conn *schemaConn, keystoreDatabase string) (*schemaRead, error) {
+// readSchema reads the whole schema. It calls progress whenever the backend has answered.
+func readSchema(conn *schemaConn, keystoreDatabase string, progress func()) (*schemaRead, error) {
 	r := &schemaReader{
 		conn: conn, hash: sha256.New(), transactional: map[string]bool{},
 		schema: &rewrite.Schema{Databases: map[string]map[string]*rewrite.Table{}, KeystoreDatabase: keystoreDatabase},
@@ -56,6 +56,7 @@ func readSchema(conn *schemaConn, keystoreDatabase string) (*schemaRead, error) 
 		if err := step.do(); err != nil {
 			return nil, fmt.Errorf("read schema: %s: %w", step.name, err)
 		}
+		progress()
 	}
 	r.privileges()
 	r.hash.Sum(r.read.digest[:0])
