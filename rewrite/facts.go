@@ -65,9 +65,6 @@ const (
 // Strict is the pair of modes either of which makes the server reject bad values instead of adjusting them.
 const Strict = StrictTransTables | StrictAllTables
 
-// parsingModes are the modes that change how text is read.
-const parsingModes = ANSIQuotes | NoBackslashEscapes | PipesAsConcat | HighNotPrecedence | IgnoreSpace | Oracle
-
 var sqlModeNames = [...]string{
 	"REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "IGNORE_BAD_TABLE_OPTIONS",
 	"ONLY_FULL_GROUP_BY", "NO_UNSIGNED_SUBTRACTION", "NO_DIR_IN_CREATE", "POSTGRESQL", "ORACLE", "MSSQL", "DB2",

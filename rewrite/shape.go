@@ -170,6 +170,7 @@ func (e *shaper) emit(i int) {
 	switch {
 	case t.Kind.IsLiteral():
 		if t.Kind == TokInteger && position || t.Kind == TokString && s.valueMatters(i) {
+			t.flags |= flagValue
 			break
 		}
 		e.out = append(e.out, literalMark(t.Kind))

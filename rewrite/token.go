@@ -75,6 +75,8 @@ const (
 	flagHigh
 	// flagName: a word that MariaDB never takes for a keyword because it follows or precedes a dot directly.
 	flagName
+	// flagValue: a literal whose value the shape keeps, because it decides meaning.
+	flagValue
 )
 
 // Op is the code of an operator or punctuation token.
