@@ -1,0 +1,485 @@
+package rewrite
+
+import (
+	"strings"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
+)
+
+// inserter plans INSERT and REPLACE.
+type inserter struct {
+	b       *builder
+	s       *ast.InsertStmt
+	table   *Table
+	sc      *scope
+	columns []*Column
+	// listed says that the statement has a column list; tableEnd is the last token of the table's name.
+	tableFrom, tableEnd int
+	rows                []insertRow
+	duplicate           int // token of ON before DUPLICATE KEY UPDATE; -1 without
+}
+
+// insertRow is one row by its tokens: of each column's value the first and the last.
+type insertRow struct {
+	open  int // the row's parenthesis; -1 for INSERT ... SET
+	spans [][2]int
+}
+
+func (b *builder) insert(s *ast.InsertStmt) error {
+	in := &inserter{b: b, s: s, sc: &scope{b: b, parsed: b.parsed}, duplicate: -1}
+	b.plan.Ignore = s.IgnoreErr
+	if err := in.target(); err != nil {
+		return err
+	}
+	if in.table == nil || !in.table.Protects {
+		return in.plain()
+	}
+	next, err := in.columnList()
+	if err != nil {
+		return err
+	}
+	if !b.strict(in.table) || s.IgnoreErr {
+		b.plan.RefuseNull = true
+	}
+	if s.Select != nil {
+		err = in.fromSelect()
+	} else {
+		err = in.values(next)
+	}
+	if err != nil {
+		return err
+	}
+	if err := in.omitted(); err != nil {
+		return err
+	}
+	if err := in.onDuplicate(); err != nil {
+		return err
+	}
+	return b.returning(in.sc)
+}
+
+// target resolves the table and its tokens.
+func (in *inserter) target() error {
+	b := in.b
+	if err := in.sc.from(in.s.Table); err != nil {
+		return err
+	}
+	if len(in.sc.rels) != 1 {
+		return notUnderstood("the table of INSERT is not understood", "")
+	}
+	in.table = in.sc.rels[0].table
+	if err := b.writable(in.table); err != nil {
+		return err
+	}
+	i := b.innerStart() + 1
+	for {
+		switch b.st.Keyword(i) {
+		case KwLowPriority, KwDelayed, KwHighPriority, KwIgnore:
+			i++
+			continue
+		case KwInto:
+			i++
+		}
+		break
+	}
+	in.tableFrom = i
+	for b.st.Token(i).IsIdentifier() && b.st.IsOp(i+1, OpDot) {
+		i += 2
+	}
+	if !b.st.Token(i).IsIdentifier() {
+		return notUnderstood("the table of INSERT is not where it is expected", "")
+	}
+	if in.table != nil && foldTouch(b.st.Name(i)) != foldTouch(in.table.Name) {
+		return notUnderstood("the table of INSERT is not where it is expected", "")
+	}
+	in.tableEnd = i
+	return nil
+}
+
+// plain plans an INSERT into a table without sealed columns, whose values or query may still read some.
+func (in *inserter) plain() error {
+	b := in.b
+	for _, row := range in.s.Lists {
+		for _, e := range row {
+			if err := b.walk(e, in.sc); err != nil {
+				return err
+			}
+		}
+	}
+	if in.s.Select != nil {
+		outs, err := b.query(in.s.Select, &scope{b: b, parsed: b.parsed}, true)
+		if err != nil {
+			return err
+		}
+		if p := anyProtected(outs); p != nil {
+			return notPossible(p, "its cells would be copied into a column that is not protected",
+				"read the rows and write them through Latchkey, or protect the target column with the same context")
+		}
+	}
+	for _, a := range in.s.OnDuplicate {
+		if err := b.walk(a.Expr, in.sc); err != nil {
+			return err
+		}
+	}
+	return b.returning(in.sc)
+}
+
+// columnList reads the column list, or splices one in, so that a column added by others between planning and execution
+// moves no value to another place. It gives the token after the list.
+func (in *inserter) columnList() (int, error) {
+	b := in.b
+	i := in.tableEnd + 1
+	if b.st.Is(i, KwPartition) && b.st.IsOp(i+1, OpLeftParen) {
+		i = b.st.Match(i+1) + 1
+	}
+	if in.s.Setlist {
+		return i, nil
+	}
+	listed := b.st.IsOp(i, OpLeftParen) && !b.startsQuery(i+1)
+	if !listed {
+		return i, in.impliedColumns(i)
+	}
+	end := b.st.Match(i)
+	if end < 0 {
+		return 0, notUnderstood("parentheses do not match", "")
+	}
+	if end == i+1 {
+		// An empty list: the server takes it for no list, and VALUES () for a row of defaults.
+		if in.s.Select == nil && in.emptyRows() {
+			in.columns = nil
+			return end + 1, nil
+		}
+		return 0, notUnderstood("an empty column list", "leave it out or name the columns")
+	}
+	for _, n := range in.s.Columns {
+		c := in.table.Column(n.Name.O)
+		if c == nil {
+			return 0, notUnderstood("a column of the INSERT is not known", "check the name; the schema as Latchkey read it does not have it")
+		}
+		in.columns = append(in.columns, c)
+	}
+	return end + 1, nil
+}
+
+func (in *inserter) emptyRows() bool {
+	for _, row := range in.s.Lists {
+		if len(row) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (in *inserter) impliedColumns(at int) error {
+	if in.s.Select == nil && in.emptyRows() {
+		return nil
+	}
+	var names []string
+	for _, c := range in.table.Columns {
+		if c.Invisible {
+			continue
+		}
+		in.columns = append(in.columns, c)
+		names = append(names, quoteName(c.Name))
+	}
+	for _, c := range in.columns {
+		if !asciiName(c.Name) {
+			return refuse(CodeNotUnderstood, in.table.Database+"."+in.table.Name,
+				"INSERT without a column list into a table with non-ASCII column names", "name the columns")
+		}
+	}
+	return in.b.edit(at, at-1, Piece{Kind: PieceText, Text: " (" + strings.Join(names, ",") + ") "})
+}
+
+func asciiName(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// values plans VALUES rows and INSERT ... SET.
+func (in *inserter) values(next int) error {
+	b := in.b
+	if in.s.Setlist {
+		return in.setForm(next)
+	}
+	if !b.st.Is(next, KwValues) && !b.st.Is(next, KwValue) {
+		return notUnderstood("VALUES is not where it is expected", "")
+	}
+	i := next + 1
+	for b.st.IsOp(i, OpLeftParen) {
+		end := b.st.Match(i)
+		if end < 0 {
+			return notUnderstood("parentheses do not match", "")
+		}
+		if b.st.Collapsed(i) >= 0 {
+			if err := in.row(i, end); err != nil {
+				return err
+			}
+		}
+		i = end + 1
+		if !b.st.IsOp(i, OpComma) {
+			break
+		}
+		i++
+	}
+	if len(in.rows) != len(in.s.Lists) {
+		return notUnderstood("the rows are not those that were read", "")
+	}
+	if b.st.Is(i, KwOn) {
+		in.duplicate = i
+	}
+	return in.sealRows()
+}
+
+// row cuts one row at its commas.
+func (in *inserter) row(open, end int) error {
+	b := in.b
+	r := insertRow{open: open}
+	if end == open+1 {
+		in.rows = append(in.rows, r)
+		return nil
+	}
+	from := open + 1
+	for i := open + 1; i <= end; i++ {
+		if b.st.IsOp(i, OpLeftParen) {
+			i = b.st.Match(i)
+			if i < 0 {
+				return notUnderstood("parentheses do not match", "")
+			}
+			continue
+		}
+		if i == end || b.st.IsOp(i, OpComma) {
+			if i == from {
+				return notUnderstood("a value is missing", "")
+			}
+			r.spans = append(r.spans, [2]int{from, i - 1})
+			from = i + 1
+		}
+	}
+	in.rows = append(in.rows, r)
+	return nil
+}
+
+func (in *inserter) setForm(next int) error {
+	b := in.b
+	if !b.st.Is(next, KwSet) {
+		return notUnderstood("SET is not where it is expected", "")
+	}
+	list, end, err := b.assignments(next+1, func(i int) bool { return b.st.Is(i, KwOn) || b.st.Is(i, KwReturning) })
+	if err != nil {
+		return err
+	}
+	if len(list) != len(in.s.Columns) || len(in.s.Lists) != 1 || len(in.s.Lists[0]) != len(list) {
+		return notUnderstood("the assignments are not those that were read", "")
+	}
+	r := insertRow{open: -1}
+	for i, n := range in.s.Columns {
+		if !b.matchesTree(list[i], n) {
+			return notUnderstood("the assignments are not those that were read", "")
+		}
+		c := in.table.Column(n.Name.O)
+		if c == nil {
+			return notUnderstood("a column of the INSERT is not known", "")
+		}
+		in.columns = append(in.columns, c)
+		r.spans = append(r.spans, [2]int{list[i].valueFrom, list[i].valueTo})
+	}
+	in.rows = []insertRow{r}
+	if b.st.Is(end, KwOn) {
+		in.duplicate = end
+	}
+	return in.sealRows()
+}
+
+// sealRows plans the values of every kept row.
+func (in *inserter) sealRows() error {
+	b := in.b
+	for i, r := range in.rows {
+		exprs := in.s.Lists[i]
+		if len(r.spans) != len(exprs) {
+			return notUnderstood("the values are not those that were read", "")
+		}
+		if len(r.spans) != len(in.columns) && len(r.spans) != 0 {
+			return refuse(CodeValueCount, "", "column count does not match value count", "")
+		}
+		for k, span := range r.spans {
+			c := in.columns[k]
+			if c.Protected == nil {
+				if err := b.walk(exprs[k], in.sc); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := in.sealValue(c.Protected, span); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (in *inserter) sealValue(p *Protected, span [2]int) error {
+	b := in.b
+	if p.Conflict != nil {
+		return p.Conflict
+	}
+	v, ok := b.wholeValue(span[0], span[1])
+	if !ok {
+		return notPossible(p, "an expression as a value", "compute the value in the application and write it")
+	}
+	if v.Kind == ValueDefault {
+		return in.defaulted(p)
+	}
+	in.writes(p)
+	return b.edit(span[0], span[1], Piece{Kind: PieceSeal, Column: p, Values: []Value{v}})
+}
+
+func (in *inserter) writes(p *Protected) {
+	for _, w := range in.b.plan.Writes {
+		if w == p {
+			return
+		}
+	}
+	in.b.plan.Writes = append(in.b.plan.Writes, p)
+}
+
+// defaulted: a column without a declared default that is left out is an error in strict mode; without it the backend
+// would store an empty value, which is no cell.
+func (in *inserter) defaulted(p *Protected) error {
+	if p.Conflict != nil {
+		return p.Conflict
+	}
+	if !p.Nullable && !p.HasOnEmpty && in.b.plan.RefuseNull {
+		return notPossible(p, "it has no default and the statement gives none", "give a value, or use a strict sql_mode")
+	}
+	return nil
+}
+
+// omitted checks the sealed columns that the statement does not name.
+func (in *inserter) omitted() error {
+	for _, c := range in.table.Columns {
+		if c.Protected == nil || in.position(c) >= 0 {
+			continue
+		}
+		if err := in.defaulted(c.Protected); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// position gives the place of a column in the column list, -1 when it is left out.
+func (in *inserter) position(c *Column) int {
+	for i, l := range in.columns {
+		if l == c {
+			return i
+		}
+	}
+	return -1
+}
+
+// fromSelect plans INSERT ... SELECT: a sealed column takes the same column of other rows, or a literal of the select list.
+func (in *inserter) fromSelect() error {
+	b := in.b
+	outs, err := b.query(in.s.Select, &scope{b: b, parsed: b.parsed}, true)
+	if err != nil {
+		return err
+	}
+	if len(outs) != len(in.columns) {
+		return refuse(CodeValueCount, "", "column count does not match value count", "")
+	}
+	for i := range outs {
+		o := &outs[i]
+		p := in.columns[i].Protected
+		if o.ambig {
+			return notUnderstood("the columns of the SELECT are not known", "name the columns instead of *")
+		}
+		switch {
+		case p == nil && o.prot != nil:
+			return notPossible(o.prot, "its cells would be copied into a column that is not protected",
+				"read the rows and write them through Latchkey")
+		case p == nil:
+		case o.prot != nil:
+			if err := in.copied(p, o, outs); err != nil {
+				return err
+			}
+			in.writes(p)
+		default:
+			if err := in.selectedLiteral(p, o); err != nil {
+				return err
+			}
+		}
+	}
+	if in.s.IsReplace && in.locks() {
+		return notPossible(in.firstProtected(), "REPLACE ... SELECT may overwrite cells whose key is not here",
+			"set overwrite: allow, or read the rows and write them")
+	}
+	in.duplicate = b.lastOnDuplicate(in.s)
+	return nil
+}
+
+// copied allows a cell to be copied into a column of the same context, for the same owner.
+func (in *inserter) copied(p *Protected, o *output, outs []output) error {
+	if p.Conflict != nil {
+		return p.Conflict
+	}
+	if !o.prot.SameContext(p) {
+		return notPossible(p, "a column of another context as the value", "read the value and write it")
+	}
+	if p.Owner == "" || p.ServiceKey != "" {
+		return nil
+	}
+	owner := in.table.Column(p.Owner)
+	if owner != nil {
+		if i := in.position(owner); i >= 0 && o.from != nil && outs[i].from == o.from &&
+			strings.EqualFold(outs[i].column, o.prot.Owner) {
+			return nil
+		}
+	}
+	return notPossible(p, "the copied rows may belong to another owner", "select the owner column along with it")
+}
+
+// selectedLiteral seals a literal in the select list.
+func (in *inserter) selectedLiteral(p *Protected, o *output) error {
+	if p.Conflict != nil {
+		return p.Conflict
+	}
+	sel, simple := in.s.Select.(*ast.SelectStmt)
+	if o.literal == nil || !simple || sel.Distinct || sel.GroupBy != nil {
+		return notPossible(p, "an expression as a value", "compute the value in the application and write it")
+	}
+	in.writes(p)
+	if o.literal.Kind == ValueNull {
+		return nil
+	}
+	return in.b.edit(o.first, o.last, Piece{Kind: PieceSeal, Column: p, Values: []Value{*o.literal}})
+}
+
+// locks reports whether any sealed column of the table is guarded against overwriting.
+func (in *inserter) locks() bool { return in.firstProtected() != nil }
+
+func (in *inserter) firstProtected() *Protected {
+	for _, c := range in.table.Columns {
+		if c.Protected != nil && !c.Protected.OverwriteAllow {
+			return c.Protected
+		}
+	}
+	return nil
+}
+
+// lastOnDuplicate finds ON DUPLICATE KEY UPDATE after a SELECT.
+func (b *builder) lastOnDuplicate(s *ast.InsertStmt) int {
+	if len(s.OnDuplicate) == 0 {
+		return -1
+	}
+	for i := b.st.Len() - 1; i >= 0; i-- {
+		if b.st.Is(i, KwOn) && b.st.Is(i+1, KwDuplicate) {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,139 @@
+package rewrite
+
+import (
+	"errors"
+	"runtime"
+)
+
+// Planner makes plans for one snapshot of schema and policy. It is safe for concurrent use and never changes what it was
+// made from; a new snapshot gets a new Planner, and with it an empty cache.
+type Planner struct {
+	schema *Schema
+	policy *Policy
+	touch  touchSet
+	pool   *ParserPool
+	cache  *planCache
+	views  viewCache
+}
+
+// planCacheBytes bounds the memory of a Planner's cache.
+const planCacheBytes = 32 << 20
+
+// NewPlanner makes a Planner. schema has been through Protect with the same policy; neither may be changed afterwards.
+func NewPlanner(schema *Schema, policy *Policy) *Planner {
+	return &Planner{
+		schema: schema,
+		policy: policy,
+		touch:  newTouchSet(schema, policy),
+		pool:   NewParserPool(runtime.GOMAXPROCS(0)),
+		cache:  newPlanCache(planCacheBytes),
+	}
+}
+
+// Schema gives the snapshot.
+func (p *Planner) Schema() *Schema { return p.schema }
+
+// CacheStats gives how many plans were found in the cache and how many had to be made.
+func (p *Planner) CacheStats() (hits, misses uint64) {
+	return p.cache.hits.Load(), p.cache.misses.Load()
+}
+
+// Plan says what to do with a statement that has been scanned under the same facts. The error is always a *Refusal. A
+// statement that is one part of several is planned on its own; one with several statements in it (the client did not agree
+// on CLIENT_MULTI_STATEMENTS) is refused when it touches anything protected.
+func (p *Planner) Plan(st *Statement, f *Facts) (*Plan, error) {
+	var buf [1024]byte
+	key := append(st.AppendShape(buf[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0))
+	if e, ok := p.cache.get(key); ok {
+		return e.result()
+	}
+	plan, refusal := p.makePlan(st, f)
+	e := &planEntry{plan: plan, refusal: refusal}
+	p.cache.add(key, e)
+	return e.result()
+}
+
+func boolByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Unscanned says what to do with text that Scan could not cut into tokens: it passes only when no reading of its bytes can
+// name anything protected, so that the backend answers it (most often with error 1064).
+func (p *Planner) Unscanned(sql []byte, f *Facts) (*Plan, error) {
+	if p.touch.inText(sql) {
+		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement cannot be read and may touch a protected column",
+			Hint: "use a supported character set and sql_mode, and check the statement's quotes and comments"}
+	}
+	if f.Charset == CharsetUnsupported && !plainASCII(sql) && p.touch.any() {
+		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the client's character set is not supported",
+			Hint: "connect with utf8mb4, latin1 or ascii"}
+	}
+	return &Plan{Class: Pass, Effects: StaleFacts | ChangesSchema, Kind: "UNREADABLE"}, nil
+}
+
+// plainASCII: no byte that a multi-byte character set could join with its neighbour, and no escape.
+func plainASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// makePlan is the slow path: it runs once for each shape.
+func (p *Planner) makePlan(st *Statement, f *Facts) (*Plan, *Refusal) {
+	b := &builder{p: p, st: st, f: f, plan: &Plan{}}
+	b.plan.Kind, b.plan.Effects = p.leading(st)
+	err := b.statement()
+	if err != nil {
+		var r *Refusal
+		if errors.As(err, &r) {
+			return nil, r
+		}
+		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
+	}
+	return b.plan, nil
+}
+
+// builder makes one plan. Token indexes are real ones until finish turns them into those of the collapsed statement.
+type builder struct {
+	p      *Planner
+	st     *Statement
+	f      *Facts
+	parsed *Parsed
+	plan   *Plan
+	edits  []Edit
+	// frozen forbids edits: the text is stored on the backend (a view) and cannot be rewritten per session.
+	frozen bool
+	// depth counts nested views, against cycles.
+	depth int
+}
+
+func refuse(code Code, column, reason, hint string) error {
+	return &Refusal{Code: code, Column: column, Reason: reason, Hint: hint}
+}
+
+// notPossible is 9705 for a column.
+func notPossible(c *Protected, reason, hint string) error {
+	return refuse(CodeNotPossible, c.String(), reason, hint)
+}
+
+// notUnderstood is 9704 without a column.
+func notUnderstood(reason, hint string) error { return refuse(CodeNotUnderstood, "", reason, hint) }
+
+// edit notes a replacement of the real tokens from..to.
+func (b *builder) edit(from, to int, pieces ...Piece) error {
+	if b.frozen {
+		return notUnderstood("a view compares or writes protected columns in its own text",
+			"select the columns in the view as they are and put the condition into the statement")
+	}
+	if from < 0 || to < from-1 || to >= b.st.Len() {
+		return notUnderstood("a value's place in the statement is not known", "")
+	}
+	b.edits = append(b.edits, Edit{From: from, To: to, Pieces: pieces})
+	return nil
+}

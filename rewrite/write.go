@@ -1,0 +1,333 @@
+package rewrite
+
+import (
+	"strings"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
+)
+
+// assignment is one `column = value` of UPDATE, ON DUPLICATE KEY UPDATE or INSERT ... SET, by its tokens.
+type assignment struct {
+	nameFrom, nameTo   int
+	valueFrom, valueTo int
+}
+
+// assignments cuts a list of assignments that starts at token i; it ends before a token that ends says is the end.
+func (b *builder) assignments(i int, ends func(i int) bool) ([]assignment, int, error) {
+	bad := notUnderstood("a list of assignments is not where it is expected", "")
+	var list []assignment
+	for {
+		a := assignment{nameFrom: i}
+		for b.st.Token(i).IsIdentifier() && b.st.IsOp(i+1, OpDot) {
+			i += 2
+		}
+		if !b.st.Token(i).IsIdentifier() || (!b.st.IsOp(i+1, OpEq) && !b.st.IsOp(i+1, OpAssign)) {
+			return nil, 0, bad
+		}
+		a.nameTo = i
+		i += 2
+		a.valueFrom = i
+		for i < b.st.Len() && !b.st.IsOp(i, OpComma) && !ends(i) {
+			if b.st.IsOp(i, OpLeftParen) {
+				if i = b.st.Match(i); i < 0 {
+					return nil, 0, bad
+				}
+			}
+			i++
+		}
+		a.valueTo = i - 1
+		if a.valueTo < a.valueFrom {
+			return nil, 0, bad
+		}
+		list = append(list, a)
+		if !b.st.IsOp(i, OpComma) {
+			return list, i, nil
+		}
+		i++
+	}
+}
+
+// wholeValue reads tokens from..to as one value and nothing else.
+func (b *builder) wholeValue(from, to int) (Value, bool) {
+	if from == to && b.st.Is(from, KwDefault) {
+		return Value{Kind: ValueDefault, Token: from}, true
+	}
+	v, end, ok := b.readValue(from)
+	return v, ok && end == to
+}
+
+// matchesTree reports whether the tokens of an assignment's name are those of the tree.
+func (b *builder) matchesTree(a assignment, n *ast.ColumnName) bool {
+	to, ok := b.nameEnd(a.nameFrom, n)
+	return ok && to == a.nameTo
+}
+
+// writable refuses writes that protection does not reach: into views, into tables with triggers that touch sealed columns,
+// of the owner or a bound column.
+func (b *builder) writable(t *Table) error {
+	if t == nil {
+		return nil
+	}
+	name := t.Database + "." + t.Name
+	if t.Kind == View && b.p.touch.names[foldTouch(t.Name)]&touchView != 0 {
+		return refuse(CodeNotUnderstood, name, "writing through a view over protected columns", "write the table itself")
+	}
+	if b.p.touch.names[foldTouch(t.Name)]&touchTrigger != 0 {
+		for _, r := range t.Triggers {
+			if b.p.touch.routineTouches(r, t) {
+				return refuse(CodeNotUnderstood, name, "a trigger of the table may touch a protected column",
+					"triggers run in the backend, which holds no plaintext; do its work in the application")
+			}
+		}
+	}
+	return nil
+}
+
+// plainAssignment checks the target of an assignment to a column that is not protected itself.
+func plainAssignment(t *Table, column string) error {
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Columns {
+		p := c.Protected
+		if p == nil {
+			continue
+		}
+		if p.Owner != "" && p.ServiceKey == "" && strings.EqualFold(p.Owner, column) {
+			return notPossible(p, "the owner column of rows with sealed columns cannot be changed",
+				"insert the row anew for its new owner")
+		}
+		for _, bound := range p.Bind {
+			if strings.EqualFold(bound, column) {
+				return notPossible(p, "a column is changed that the cell is bound to", "")
+			}
+		}
+	}
+	return nil
+}
+
+// strict tells whether the backend would refuse bad values rather than adjust them.
+func (b *builder) strict(t *Table) bool {
+	return b.f.Mode&StrictAllTables != 0 || b.f.Mode&StrictTransTables != 0 && t.Transactional
+}
+
+// update plans UPDATE of one and of several tables.
+func (b *builder) update(s *ast.UpdateStmt) error {
+	if s.With != nil {
+		return notUnderstood("WITH before UPDATE", "")
+	}
+	sc := &scope{b: b, parsed: b.parsed}
+	if err := sc.from(s.TableRefs); err != nil {
+		return err
+	}
+	start := b.innerStart()
+	set := b.keywordAt(start, KwSet)
+	if start < 0 || set < 0 {
+		return notUnderstood("the parts of UPDATE are not where they are expected", "")
+	}
+	list, end, err := b.assignments(set+1, func(i int) bool {
+		return b.st.Is(i, KwWhere) || b.st.Is(i, KwOrder) || b.st.Is(i, KwLimit)
+	})
+	if err != nil {
+		return err
+	}
+	if len(list) != len(s.List) {
+		return notUnderstood("the assignments are not those that were read", "")
+	}
+	b.plan.Ignore = s.IgnoreErr
+	w := &updateWriter{b: b, sc: sc}
+	for i, a := range s.List {
+		if !b.matchesTree(list[i], a.Column) {
+			return notUnderstood("the assignments are not those that were read", "")
+		}
+		if err := w.assign(a, list[i]); err != nil {
+			return err
+		}
+	}
+	if s.Where != nil {
+		if err := b.cond(s.Where, sc, true); err != nil {
+			return err
+		}
+	}
+	if err := b.orderLimit(s.Order, s.Limit, sc); err != nil {
+		return err
+	}
+	w.before(start, set, end)
+	return nil
+}
+
+func (b *builder) orderLimit(order *ast.OrderByClause, limit *ast.Limit, sc *scope) error {
+	if order != nil {
+		if err := b.byItems(order.Items, sc, nil, "ORDER BY"); err != nil {
+			return err
+		}
+	}
+	if limit != nil {
+		return b.walk(limit, sc)
+	}
+	return nil
+}
+
+// keywordAt finds a keyword outside of parentheses from token i on.
+func (b *builder) keywordAt(i int, k Keyword) int {
+	for i >= 0 && i < b.st.Len() {
+		if b.st.IsOp(i, OpLeftParen) {
+			m := b.st.Match(i)
+			if m < 0 {
+				return -1
+			}
+			i = m + 1
+			continue
+		}
+		if b.st.Is(i, k) {
+			return i
+		}
+		i++
+	}
+	return -1
+}
+
+// updateWriter gathers what an UPDATE writes.
+type updateWriter struct {
+	b       *builder
+	sc      *scope
+	lefts   []string
+	columns []*Protected
+}
+
+func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
+	b := w.b
+	f, err := w.sc.resolve(a.Column)
+	if err != nil {
+		return err
+	}
+	if f.from == nil && f.prot != nil {
+		return notPossible(f.prot, "it is written through a view or a derived table", "write the table itself")
+	}
+	if f.from != nil {
+		if err := b.writable(f.from.table); err != nil {
+			return err
+		}
+	}
+	if f.prot == nil {
+		if f.from != nil {
+			if err := plainAssignment(f.from.table, f.column); err != nil {
+				return err
+			}
+		}
+		return b.walk(a.Expr, w.sc)
+	}
+	for _, seen := range w.columns {
+		if seen == f.prot {
+			return notPossible(f.prot, "it is assigned twice", "")
+		}
+	}
+	piece := Piece{Kind: PieceAssign, Column: f.prot, Left: b.text(tokens.nameFrom, tokens.nameTo), Old: len(w.columns)}
+	if v, ok := b.wholeValue(tokens.valueFrom, tokens.valueTo); ok {
+		piece.Values = []Value{v}
+		if !b.strict(f.from.table) || b.plan.Ignore {
+			b.plan.RefuseNull = true
+		}
+		if v.Kind == ValueDefault && !f.prot.HasOnEmpty && !f.prot.Nullable {
+			return notPossible(f.prot, "it has no declared default", "write a value")
+		}
+	} else if err := w.copied(a, f, tokens, &piece); err != nil {
+		return err
+	}
+	w.columns = append(w.columns, f.prot)
+	w.lefts = append(w.lefts, piece.Left)
+	return b.edit(tokens.valueFrom, tokens.valueTo, piece)
+}
+
+// copied plans `a = b` where b is a sealed column whose cells may stand in a as they are.
+func (w *updateWriter) copied(a *ast.Assignment, f field, tokens assignment, piece *Piece) error {
+	b := w.b
+	c, ok := unparen(a.Expr).(*ast.ColumnNameExpr)
+	if !ok {
+		return notPossible(f.prot, "an expression as the new value", "compute the value in the application and write it")
+	}
+	source, err := w.sc.resolve(c.Name)
+	if err != nil {
+		return err
+	}
+	if source.prot == nil || !source.prot.SameContext(f.prot) {
+		return notPossible(f.prot, "a column of another context as the new value", "read the value and write it")
+	}
+	if f.prot.Owner != "" && f.prot.ServiceKey == "" && source.from != f.from {
+		return notPossible(f.prot, "a copy from another row, which may belong to another owner", "read the value and write it")
+	}
+	from, to, err := b.span(unparen(a.Expr), w.sc)
+	if err != nil {
+		return err
+	}
+	piece.NewText = b.text(from, to)
+	return nil
+}
+
+// before plans the reading of the old cells: the same tables, condition, order and limit.
+func (w *updateWriter) before(start, set, end int) {
+	if len(w.columns) == 0 {
+		return
+	}
+	b := w.b
+	b.plan.Writes = w.columns
+	first := start + 1
+	for b.st.Is(first, KwLowPriority) || b.st.Is(first, KwIgnore) {
+		first++
+	}
+	pieces := []Piece{
+		{Kind: PieceText, Text: "SELECT " + strings.Join(w.lefts, ",") + " FROM "},
+		{Kind: PieceSource, From: first, To: set - 1},
+	}
+	if last := b.statementEnd(); end <= last {
+		pieces = append(pieces, Piece{Kind: PieceText, Text: " "}, Piece{Kind: PieceSource, From: end, To: last})
+	}
+	pieces = append(pieces, Piece{Kind: PieceText, Text: " FOR UPDATE"})
+	b.plan.Before = &Before{Columns: w.columns, Selects: []BeforeSelect{{Row: -1, Pieces: pieces}}}
+}
+
+// statementEnd is the last token of the statement.
+func (b *builder) statementEnd() int { return b.st.Len() - 1 }
+
+// deleteRows plans DELETE.
+func (b *builder) deleteRows(s *ast.DeleteStmt) error {
+	if s.With != nil {
+		return notUnderstood("WITH before DELETE", "")
+	}
+	sc := &scope{b: b, parsed: b.parsed}
+	if err := sc.from(s.TableRefs); err != nil {
+		return err
+	}
+	for _, r := range sc.rels {
+		if err := b.writable(r.table); err != nil {
+			return err
+		}
+	}
+	if s.Where != nil {
+		if err := b.cond(s.Where, sc, true); err != nil {
+			return err
+		}
+	}
+	if err := b.orderLimit(s.Order, s.Limit, sc); err != nil {
+		return err
+	}
+	return b.returning(sc)
+}
+
+// returning plans a RETURNING clause over the statement's one table.
+func (b *builder) returning(sc *scope) error {
+	r := b.parsed.Returning
+	if r == nil {
+		return nil
+	}
+	sel, ok := r.Node.(*ast.SelectStmt)
+	if !ok || len(sc.rels) != 1 {
+		return notUnderstood("RETURNING is not understood", "")
+	}
+	inner := &scope{b: b, parsed: r, rels: sc.rels, star: sc.star, starUnknown: sc.starUnknown}
+	outs, err := b.fields(sel, inner)
+	if err != nil {
+		return err
+	}
+	return b.setOutputs(outs)
+}
