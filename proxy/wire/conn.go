@@ -35,7 +35,7 @@ func (c *Conn) TakeBuffered() []byte {
 }
 
 // ReadCommand reads one whole request and sets the sequence id of the reply. A request that does not
-// start with sequence id 0 is ErrSequence, an empty one ErrMalformed.
+// start with sequence id 0 is ErrSequence.
 func (c *Conn) ReadCommand(limit int) (Packet, error) {
 	h, err := c.Reader.header()
 	if err != nil {
@@ -51,15 +51,16 @@ func (c *Conn) ReadCommand(limit int) (Packet, error) {
 		return Packet{}, err
 	}
 	c.Writer.Seq = p.Seq + 1
-	if len(p.Payload) == 0 {
-		return Packet{}, c.Reader.fail(malformed("request without a command"))
-	}
 	return p, nil
 }
 
-// Command is the request's first byte. The request must have come from ReadCommand, which refuses
-// empty ones.
-func (p Packet) Command() Command { return Command(p.Payload[0]) }
+// Command is the request's first byte. An empty request is ComSleep, as it is for MariaDB.
+func (p Packet) Command() Command {
+	if len(p.Payload) == 0 {
+		return ComSleep
+	}
+	return Command(p.Payload[0])
+}
 
 // Send writes one request, starting at sequence id 0, with one write for anything below 64 KB.
 func (c *Conn) Send(payload []byte) error {

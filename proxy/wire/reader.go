@@ -12,6 +12,9 @@ import (
 // A Reader is used by one goroutine. A read that fails with a timeout has lost nothing and may be
 // repeated.
 type Reader struct {
+	// Received counts the bytes read from the connection.
+	Received uint64
+
 	src  io.Reader
 	side Side
 	buf  *buffer
@@ -157,6 +160,7 @@ func (r *Reader) fill(n int) error {
 	}
 	got, err := r.src.Read(r.buf.b[r.end:])
 	r.end += got
+	r.Received += uint64(got)
 	if k := min(r.skip, got); k > 0 {
 		r.skip -= k
 		r.pos += k

@@ -17,6 +17,8 @@ const directWrite = 64 << 10
 type Writer struct {
 	// Seq is the sequence id of the next packet.
 	Seq uint8
+	// Sent counts the bytes given to the connection.
+	Sent uint64
 
 	dst  io.Writer
 	side Side
@@ -149,6 +151,7 @@ func (w *Writer) flushWith(span []byte) error {
 		return w.err
 	}
 	var err error
+	w.Sent += uint64(len(w.out) + len(span))
 	switch {
 	case len(w.out) == 0 && len(span) == 0:
 		return nil

@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// statementClass is the class of a statement, as metrics count it.
+type statementClass uint8
+
+const (
+	classPass statementClass = iota
+	classSealed
+	classResidual
+	classRefused
+	classLocal // answered by the proxy itself: key procedures, pushes of keys
+	classCount
+)
+
+var classNames = [classCount]string{"pass", "sealed", "residual", "refused", "local"}
+
+func (c statementClass) String() string { return classNames[c] }
+
+// metrics are all metrics of a server. Labels come from closed enums: never from SQL, a user or a
+// table.
+type metrics struct {
+	sessions   prometheus.Gauge
+	preAuth    prometheus.Gauge
+	ended      [causeCount]prometheus.Counter
+	statements [classCount]prometheus.Counter
+	refusals   *prometheus.CounterVec
+	delay      prometheus.Histogram
+
+	clientReceived, clientSent, backendReceived, backendSent prometheus.Counter
+
+	cellsSealed, cellsOpened, cellsFailed prometheus.Counter
+	planHits, planMisses                  prometheus.Counter
+}
+
+// newMetrics makes the metrics and registers them; with a nil registerer they only count.
+func newMetrics(reg prometheus.Registerer) *metrics {
+	var all []prometheus.Collector
+	counter := func(name, help string, labels prometheus.Labels) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "latchkey", Name: name, Help: help, ConstLabels: labels})
+		all = append(all, c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "latchkey", Name: name, Help: help})
+		all = append(all, g)
+		return g
+	}
+	const (
+		bytesName, bytesHelp = "bytes_total", "Bytes moved, by the connection and the direction seen from the proxy; inside TLS."
+		cellsName, cellsHelp = "cells_total", "Cells sealed, opened, and failed to open."
+		plansName, plansHelp = "plan_lookups_total", "Look-ups in the plan cache, by result."
+	)
+	bytes := func(side, direction string) prometheus.Counter {
+		return counter(bytesName, bytesHelp, prometheus.Labels{"connection": side, "direction": direction})
+	}
+	m := &metrics{
+		sessions: gauge("sessions", "Sessions that are open, logged in or not."),
+		preAuth:  gauge("sessions_pre_auth", "Sessions whose client is not logged in yet."),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "latchkey", Name: "refusals_total",
+			Help: "ERR packets that came from the proxy and not from the backend, by error number.",
+		}, []string{"code"}),
+		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "latchkey", Name: "request_delay_seconds",
+			Help:    "Time from having read a request to having sent it on: what planning, sealing and side queries add.",
+			Buckets: []float64{5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 1},
+		}),
+		clientReceived:  bytes("client", "received"),
+		clientSent:      bytes("client", "sent"),
+		backendReceived: bytes("backend", "received"),
+		backendSent:     bytes("backend", "sent"),
+		cellsSealed:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "sealed"}),
+		cellsOpened:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "opened"}),
+		cellsFailed:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "failed"}),
+		planHits:        counter(plansName, plansHelp, prometheus.Labels{"result": "hit"}),
+		planMisses:      counter(plansName, plansHelp, prometheus.Labels{"result": "miss"}),
+	}
+	for c := range m.ended {
+		m.ended[c] = counter("sessions_ended_total", "Sessions that ended, by cause.", prometheus.Labels{"cause": endCause(c).String()})
+	}
+	for c := range m.statements {
+		m.statements[c] = counter("statements_total", "Statements, by class.", prometheus.Labels{"class": statementClass(c).String()})
+	}
+	if reg != nil {
+		reg.MustRegister(append(all, m.refusals, m.delay)...)
+	}
+	return m
+}
+
+// refused counts an ERR packet of the proxy's own.
+func (m *metrics) refused(code uint16) {
+	m.refusals.WithLabelValues(strconv.Itoa(int(code))).Inc()
+}
