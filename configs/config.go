@@ -9,7 +9,6 @@ package configs
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"latchkey/proxy"
 	"latchkey/rewrite"
 )
 
@@ -48,44 +48,17 @@ type Config struct {
 
 // Listen is where clients connect.
 type Listen struct {
-	Address       string // host:port
-	TLS           ListenTLS
-	ProxyProtocol []netip.Prefix // who may send PROXY headers
-}
-
-// ListenTLS is the TLS that clients are offered; without Cert there is none.
-type ListenTLS struct {
-	Cert, Key string // PEM files, both or none
-	ClientCA  string // PEM file: whoever presents a certificate must have it from here
-	Require   bool   // refuse clients that do not use TLS
+	Address string // host:port
+	proxy.ListenConfig
 }
 
 // Backend is the MariaDB server behind the proxy.
 type Backend struct {
-	Address string // host:port
-	TLS     BackendTLS
+	proxy.BackendConfig
 	// User and PasswordFile are the proxy's own account, with which it reads the
 	// schema. An empty PasswordFile means no password.
 	User         string
 	PasswordFile string
-}
-
-// BackendTLSMode says how the backend's certificate is checked.
-type BackendTLSMode string
-
-// The modes of backend.tls.mode. None uses TLS without a check.
-const (
-	BackendTLSOff         BackendTLSMode = "off"
-	BackendTLSVerify      BackendTLSMode = "verify"      // chain and host name
-	BackendTLSFingerprint BackendTLSMode = "fingerprint" // SHA-256 of the certificate
-)
-
-// BackendTLS is the TLS between proxy and backend.
-type BackendTLS struct {
-	Mode        BackendTLSMode
-	CA          string // PEM file; empty means the system's authorities
-	Fingerprint string // 64 hexadecimal digits, lower case
-	Cert, Key   string // the proxy's own certificate, both or none
 }
 
 // Admin is the endpoint for operators; an empty Address switches it off.
@@ -141,9 +114,11 @@ func Default() *Config {
 	return &Config{
 		Listen: Listen{Address: "127.0.0.1:3307"},
 		Backend: Backend{
-			Address: "127.0.0.1:3306",
-			TLS:     BackendTLS{Mode: BackendTLSOff},
-			User:    "latchkey",
+			BackendConfig: proxy.BackendConfig{
+				Address: "127.0.0.1:3306",
+				TLS:     proxy.BackendTLS{Mode: proxy.BackendTLSOff},
+			},
+			User: "latchkey",
 		},
 		Admin:     Admin{Address: "127.0.0.1:9307"},
 		Evaluator: Evaluator{Binary: EvaluatorAuto, MaxRows: 200_000, MaxBytes: 64 << 20},
@@ -230,7 +205,7 @@ func (d *document) config(root ast.Node, c *Config) {
 func (d *document) listen(n ast.Node, path string, l *Listen) {
 	d.fields(n, path, map[string]func(ast.Node, string){
 		"address":        d.setAddress(&l.Address),
-		"proxy_protocol": d.setNetworks(&l.ProxyProtocol),
+		"proxy_protocol": d.setNetworks(&l.ProxyNetworks),
 		"tls": func(n ast.Node, path string) {
 			d.fields(n, path, map[string]func(ast.Node, string){
 				"cert":      d.setPath(&l.TLS.Cert),
@@ -274,11 +249,11 @@ func (d *document) backend(n ast.Node, path string, b *Backend) {
 	})
 }
 
-func (d *document) backendTLS(n ast.Node, path string, t *BackendTLS) {
+func (d *document) backendTLS(n ast.Node, path string, t *proxy.BackendTLS) {
 	d.fields(n, path, map[string]func(ast.Node, string){
 		"mode": func(n ast.Node, path string) {
-			if v, ok := d.choice(n, path, string(BackendTLSOff), string(BackendTLSVerify), string(BackendTLSFingerprint)); ok {
-				t.Mode = BackendTLSMode(v)
+			if v, ok := d.choice(n, path, string(proxy.BackendTLSOff), string(proxy.BackendTLSVerify), string(proxy.BackendTLSFingerprint)); ok {
+				t.Mode = proxy.BackendTLSMode(v)
 			}
 		},
 		"ca": d.setPath(&t.CA),
@@ -302,19 +277,19 @@ func (d *document) backendTLS(n ast.Node, path string, t *BackendTLS) {
 // checkBackend reports settings that would be silently without effect.
 func (d *document) checkBackend(c *Config) {
 	tls := c.Backend.TLS
-	if tls.Mode == BackendTLSFingerprint && tls.Fingerprint == "" && !d.reported("backend.tls.fingerprint") {
+	if tls.Mode == proxy.BackendTLSFingerprint && tls.Fingerprint == "" && !d.reported("backend.tls.fingerprint") {
 		d.reportPath("backend.tls.mode", "backend.tls.mode: fingerprint needs fingerprint")
 	}
-	if tls.Mode != BackendTLSFingerprint && tls.Fingerprint != "" {
+	if tls.Mode != proxy.BackendTLSFingerprint && tls.Fingerprint != "" {
 		d.reportPath("backend.tls.fingerprint", "backend.tls.fingerprint needs mode: fingerprint")
 	}
-	if tls.Mode != BackendTLSVerify && tls.CA != "" {
+	if tls.Mode != proxy.BackendTLSVerify && tls.CA != "" {
 		d.reportPath("backend.tls.ca", "backend.tls.ca needs mode: verify")
 	}
 	if (tls.Cert == "") != (tls.Key == "") {
 		d.reportPath("backend.tls", "backend.tls: cert and key come together")
 	}
-	if tls.Mode == BackendTLSOff && tls.Cert != "" {
+	if tls.Mode == proxy.BackendTLSOff && tls.Cert != "" {
 		d.reportPath("backend.tls.cert", "backend.tls.cert needs mode: verify or fingerprint")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/proxy"
 	"latchkey/rewrite"
 )
 
@@ -85,7 +86,7 @@ func TestTheCompleteExampleSpellsOutTheDefaults(t *testing.T) {
 	want := Default()
 	// What the example sets to something else.
 	want.File = "latchkey.yaml"
-	want.Listen.ProxyProtocol = nil
+	want.Listen.ProxyNetworks = nil
 	want.Backend.PasswordFile = "/etc/latchkey/backend.password"
 	want.Keystore.SecretFile = "/etc/latchkey/fleet.secret"
 	want.Keystore.Accounts = []string{"app"}
@@ -162,17 +163,17 @@ databases:
 			t.Errorf("%s = %+v, want %+v", what, got, want)
 		}
 	}
-	check("listen", c.Listen, Listen{
-		Address:       "[::1]:13307",
-		TLS:           ListenTLS{Cert: "/etc/latchkey/certs/server.pem", Key: "/abs/server.key", ClientCA: "/etc/latchkey/ca.pem", Require: true},
-		ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+	check("listen address", c.Listen.Address, "[::1]:13307")
+	check("listen", c.Listen.ListenConfig, proxy.ListenConfig{
+		TLS:           proxy.ListenTLS{Cert: "/etc/latchkey/certs/server.pem", Key: "/abs/server.key", ClientCA: "/etc/latchkey/ca.pem", Require: true},
+		ProxyNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	})
-	check("backend", c.Backend, Backend{
+	check("backend", c.Backend.BackendConfig, proxy.BackendConfig{
 		Address: "db.example.com:3306",
-		TLS: BackendTLS{Mode: BackendTLSFingerprint, Fingerprint: strings.Repeat("ab", 31) + "cd",
+		TLS: proxy.BackendTLS{Mode: proxy.BackendTLSFingerprint, Fingerprint: strings.Repeat("ab", 31) + "cd",
 			Cert: "/etc/latchkey/c.pem", Key: "/etc/latchkey/c.key"},
-		User: "latchkey",
 	})
+	check("backend account", []string{c.Backend.User, c.Backend.PasswordFile}, []string{"latchkey", ""})
 	check("admin", c.Admin, Admin{})
 	check("evaluator", c.Evaluator, Evaluator{Binary: EvaluatorOff, MaxRows: 10, MaxBytes: 2 << 30})
 	check("token_ttl", c.Keystore.TokenTTL, 90*time.Minute)

@@ -105,12 +105,6 @@ func (d *document) reportAt(at place, format string, args ...any) {
 	d.problems = append(d.problems, Problem{File: d.file, Line: at.line, Column: at.column, Message: fmt.Sprintf(format, args...)})
 }
 
-// has tells whether the file has the key that path names.
-func (d *document) has(path string) bool {
-	_, ok := d.places[path]
-	return ok
-}
-
 // entry is one key of a mapping with its value.
 type entry struct {
 	name  string

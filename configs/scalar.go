@@ -42,15 +42,6 @@ func (d *document) number(n ast.Node, path string) (string, bool) {
 	return d.text(n, path)
 }
 
-// setText returns a reader that sets a string.
-func (d *document) setText(to *string) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
-		if v, ok := d.text(n, path); ok {
-			*to = v
-		}
-	}
-}
-
 // fleetPrefix begins a fleet secret as text.
 const fleetPrefix = "LKF1-"
 
@@ -221,15 +212,6 @@ func (d *document) choice(n ast.Node, path string, words ...string) (string, boo
 	}
 	d.report(n, "%s must be %s", path, orList(words))
 	return "", false
-}
-
-// setChoice returns a reader that sets a word out of a fixed set.
-func (d *document) setChoice(to *string, words ...string) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
-		if v, ok := d.choice(n, path, words...); ok {
-			*to = v
-		}
-	}
 }
 
 // orList writes a, b or c.

@@ -65,7 +65,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newKeygen(), newVersion())
+	root.AddCommand(newCheck(), newKeygen(), newVersion())
 	return root
 }
 

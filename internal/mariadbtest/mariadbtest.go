@@ -247,10 +247,13 @@ func Shared(tb testing.TB) *Server {
 	return shared.server
 }
 
-// Main runs a package's tests and stops the shared server:
+// Main runs a package's tests, stops the shared server and exits:
 //
 //	func TestMain(m *testing.M) { mariadbtest.Main(m) }
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run is Main for a TestMain with more to do: it returns the exit code.
+func Run(m *testing.M) int {
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
@@ -259,8 +262,9 @@ func Main(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "stop the private MariaDB:", err)
 			code = max(code, 1)
 		}
+		shared.server = nil
 	}
-	os.Exit(code)
+	return code
 }
 
 // Code returns the MariaDB error number in err, or 0 when there is none.
