@@ -144,7 +144,7 @@ func appendHex(dst, digits []byte) []byte {
 func appendBits(dst, digits []byte) []byte {
 	var b byte
 	for i, c := range digits {
-		b = b<<1 | c - '0'
+		b = b<<1 | (c - '0')
 		if (len(digits)-1-i)%8 == 0 {
 			dst = append(dst, b)
 			b = 0
