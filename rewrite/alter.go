@@ -39,6 +39,8 @@ func Alters(s *Schema, p *Policy, o AlterOptions) []Alter {
 		a.run()
 		if a.blocked {
 			a.clauses = nil
+		} else {
+			a.notes = append(a.notes, a.dropped...)
 		}
 		alter := Alter{Database: t.Database, Table: t.Name, Notes: a.notes}
 		if len(a.clauses) > 0 {
@@ -61,6 +63,8 @@ type alteration struct {
 	o       AlterOptions
 	clauses []string
 	notes   []string
+	// dropped are notes about indexes that the statement drops for good.
+	dropped []string
 	// blocked: the table cannot be made ready by a statement alone.
 	blocked bool
 	// row counts the bytes given to VARBINARY columns so far.
@@ -69,10 +73,6 @@ type alteration struct {
 
 func (a *alteration) block(format string, args ...any) {
 	a.blocked = true
-	a.notes = append(a.notes, fmt.Sprintf(format, args...))
-}
-
-func (a *alteration) note(format string, args ...any) {
 	a.notes = append(a.notes, fmt.Sprintf(format, args...))
 }
 
@@ -116,9 +116,7 @@ func (a *alteration) column(c *Column) string {
 			return ""
 		}
 	}
-	switch conflictOf(p) {
-	case nil, &conflictNoType, &conflictNotBinary, &conflictTooNarrow, &conflictNull, &conflictDefault:
-	default:
+	if !conflictOf(p).alterable() {
 		a.block("%s: %s; %s", p, p.Conflict.Reason, p.Conflict.Hint)
 		return ""
 	}
@@ -223,7 +221,9 @@ func (a *alteration) declare(c *Column) *logical.Type {
 
 // adoptDefault takes the column's DEFAULT into the type that the policy declares.
 func (a *alteration) adoptDefault(c *Column, declared *logical.Type) bool {
-	with, err := logical.Parse(declared.String() + " DEFAULT " + c.Default)
+	bare := *declared
+	bare.Comment = ""
+	with, err := logical.Parse(strings.TrimSuffix(bare.String(), " DEFAULT NULL") + " DEFAULT " + c.Default)
 	if err != nil {
 		a.block("%s: its DEFAULT does not fit the `type:` of the policy; give the default there", c.Protected)
 		return false
@@ -276,7 +276,7 @@ func (a *alteration) indexes() (drops, adds []string) {
 		name := quoteName(index.Name)
 		drops = append(drops, "DROP INDEX "+name)
 		if len(parts) == 0 {
-			a.note("%s: index %s is over cells without a search tag and finds nothing: it is dropped", a.table, name)
+			a.dropped = append(a.dropped, fmt.Sprintf("%s: index %s is over cells without a search tag and finds nothing: it is dropped", a.table, name))
 			continue
 		}
 		kind := "INDEX "

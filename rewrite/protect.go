@@ -146,6 +146,15 @@ func conflictOf(p *Protected) *conflict {
 	return nil
 }
 
+// alterable tells whether an ALTER TABLE can resolve the conflict; a column without one (nil) is alterable too.
+func (c *conflict) alterable() bool {
+	switch c {
+	case nil, &conflictNoType, &conflictNotBinary, &conflictTooNarrow, &conflictNull, &conflictDefault:
+		return true
+	}
+	return false
+}
+
 // Protect decides which columns of s are protected: those that the policy names and those whose annotation says so. It sets
 // Column.Protected, Table.Owner and, for tables, Table.Protects. What does not fit sets Protected.Conflict, so that every
 // touch is refused. verify tells whether mac is the MAC of an annotation's body; nil verifies nothing. The findings are the
@@ -308,7 +317,7 @@ func protectRelations(t *Table, tp *TablePolicy) {
 	owner := t.Column(t.Owner)
 	for _, c := range t.Columns {
 		p := c.Protected
-		if p == nil || p.Conflict != nil {
+		if p == nil || !conflictOf(p).alterable() {
 			continue
 		}
 		var why *conflict
