@@ -14,6 +14,9 @@ type Config struct {
 	Backend BackendConfig
 	Limits  Limits
 
+	// Protection is what columns are protected with. nil protects nothing: the Server is then a relay.
+	Protection *Protection
+
 	// Version is shown by the admin endpoint; empty means "unknown".
 	Version string
 	// Logger gets one record for everything an operator has to know and, at level debug, one for each

@@ -13,6 +13,11 @@ var errQuit = errors.New("COM_QUIT")
 // command answers one request. The error is nil when the client has got a whole reply; what is not
 // fatal is given to the client as the reply.
 func (s *session) command(p wire.Packet) error {
+	if s.executor != nil {
+		if handled, err := s.executor.command(p); handled {
+			return err
+		}
+	}
 	switch p.Command() {
 	case wire.ComQuit:
 		if err := s.forward(p); err != nil {
@@ -233,10 +238,13 @@ func (s *session) changeUser(p wire.Packet) error {
 
 func (s *session) resetConnection(p wire.Packet) error {
 	s.forget()
-	return s.exchange(p, wire.ReplyStatus)
+	if err := s.exchange(p, wire.ReplyStatus); err != nil {
+		return err
+	}
+	return s.started()
 }
 
-// query answers COM_QUERY.
+// query answers COM_QUERY where nothing is protected, and so do the methods below.
 func (s *session) query(p wire.Packet) error {
 	s.infileAllowed = true
 	defer func() { s.infileAllowed = false }()
@@ -272,13 +280,29 @@ func (s *session) fieldList(p wire.Packet) error { return s.exchange(p, wire.Rep
 
 // started is called when a client has logged in, also by COM_CHANGE_USER, and before its next request.
 func (s *session) started() error {
-	clear(s.attribute)
-	s.attribute = nil
-	return nil
+	defer func() {
+		clear(s.attribute)
+		s.attribute = nil
+	}()
+	if s.server.config.Protection == nil {
+		return nil
+	}
+	if s.executor == nil {
+		s.executor = newExecutor(s, s.server.config.Protection)
+	}
+	return s.executor.loggedIn(s.attribute)
 }
 
 // forget drops everything that belongs to the user who is logged in.
-func (s *session) forget() {}
+func (s *session) forget() {
+	if s.executor != nil {
+		s.executor.loggedOut()
+	}
+}
 
 // ended is called once, when both connections are closed.
-func (s *session) ended() {}
+func (s *session) ended() {
+	if s.executor != nil {
+		s.executor.loggedOut()
+	}
+}

@@ -77,6 +77,7 @@ type session struct {
 	client        *wire.Conn // client <-> proxy
 	backend       *wire.Conn // proxy <-> backend
 	reply         wire.Reply
+	executor      *executor // nil where nothing is protected, and before the first login
 
 	// Facts of the session, constant after login.
 

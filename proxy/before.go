@@ -1,0 +1,342 @@
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+
+	"latchkey/keystore/cell"
+	"latchkey/proxy/wire"
+	"latchkey/rewrite"
+)
+
+// A statement that overwrites cells reads them first, locked, on the same backend connection: a cell whose key is not here
+// is never overwritten, and a value that does not change keeps its bytes, so that affected rows and timestamps come out as
+// on plaintext.
+
+const (
+	// maxBeforeRows and maxBeforeBytes bound the old cells of how many rows of an INSERT are read with one query.
+	maxBeforeRows  = 256
+	maxBeforeBytes = 1 << 20
+	// foundRowsNow reads what the query of old cells behind it changes.
+	foundRowsNow = "SELECT FOUND_ROWS(),ROW_COUNT()"
+)
+
+// readBefore reads the old cells of a statement sent as text. r is the statement's renderer; its output is overwritten.
+func (x *executor) readBefore(r *renderer) (oldCells, error) {
+	b := before{x: x, r: r, run: x.runBefore}
+	return b.read()
+}
+
+// before reads the old cells of one statement.
+type before struct {
+	x *executor
+	r *renderer
+	// run runs the query that is in r.
+	run    func(r *renderer, row func(values [][]byte) error) error
+	opener opener
+	old    oldCells
+	// fresh has the canonical form of the value that an UPDATE assigns to each column, nil when it is not known.
+	fresh [][]byte
+}
+
+func (b *before) read() (oldCells, error) {
+	plan := b.r.plan.Before
+	b.opener.keys, b.opener.conv = &b.x.keys, &b.x.facts.conv
+	defer b.opener.finish()
+	defer func() {
+		for _, f := range b.fresh {
+			clear(f)
+		}
+	}()
+	b.r.nested = true
+	defer func() { b.r.nested, b.r.at = false, nowhere }()
+	if len(plan.Selects) == 1 && plan.Selects[0].Row < 0 && plan.Selects[0].New == nil {
+		return b.old, b.update(&plan.Selects[0])
+	}
+	b.old.splice = make(map[int][]byte)
+	return b.old, b.insert(plan)
+}
+
+// update reads the old cells of an UPDATE.
+func (b *before) update(s *rewrite.BeforeSelect) error {
+	columns := b.r.plan.Before.Columns
+	b.old.keep = make([][][]byte, len(columns))
+	b.fresh = make([][]byte, len(columns))
+	if err := b.assigned(); err != nil {
+		return err
+	}
+	b.restart()
+	if err := b.r.pieces(s.Pieces); err != nil {
+		return err
+	}
+	return b.run(b.r, func(values [][]byte) error {
+		if len(values) != len(columns) {
+			return errOrigin
+		}
+		for i, v := range values {
+			same, err := b.check(columns[i], v, b.fresh[i])
+			if err != nil {
+				return err
+			}
+			if same {
+				b.old.keep[i] = append(b.old.keep[i], bytes.Clone(v))
+			}
+		}
+		return nil
+	})
+}
+
+// assigned finds the value that the UPDATE assigns to each column.
+func (b *before) assigned() error {
+	for i := range b.r.plan.Edits {
+		pieces := b.r.plan.Edits[i].Pieces
+		for k := range pieces {
+			p := &pieces[k]
+			if p.Kind != rewrite.PieceAssign || p.Old < 0 || p.Old >= len(b.fresh) || p.NewText != "" || len(p.Values) != 1 {
+				continue
+			}
+			var err error
+			if b.fresh[p.Old], err = b.canonical(p.Column, &p.Values[0]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// canonical gives the canonical form of a value of the current row; nil for NULL and DEFAULT.
+func (b *before) canonical(column *rewrite.Protected, value *rewrite.Value) ([]byte, error) {
+	op, err := b.r.vals.operand(value, b.r.real(value.Token))
+	if err != nil {
+		return nil, b.r.valueFault(column, err)
+	}
+	if op.null || op.dflt {
+		return nil, nil
+	}
+	canonical, err := column.Type.Canonical([]byte{}, op.in, b.r.conv)
+	if err != nil {
+		return nil, errConversion(column, err)
+	}
+	return canonical, nil
+}
+
+// restart empties the renderer's output.
+func (b *before) restart() { b.r.out, b.r.binds = b.r.out[:0], b.r.binds[:0] }
+
+// beforeRow is a row of an INSERT whose old cells are being read.
+type beforeRow struct {
+	at  instance
+	sel *rewrite.BeforeSelect
+}
+
+// insert reads the old cells of the rows that an INSERT ... ON DUPLICATE KEY UPDATE or REPLACE may overwrite.
+func (b *before) insert(plan *rewrite.Before) error {
+	var batch []beforeRow
+	b.restart()
+	for i := range plan.Selects {
+		sel := &plan.Selects[i]
+		for _, at := range b.rowsLike(sel) {
+			if err := b.appendSelect(sel, at, len(batch)); err != nil {
+				return err
+			}
+			batch = append(batch, beforeRow{at, sel})
+			if len(batch) < maxBeforeRows && len(b.r.out) < maxBeforeBytes {
+				continue
+			}
+			if err := b.readRows(batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	return b.readRows(batch)
+}
+
+// rowsLike gives the rows of the statement that sel stands for.
+func (b *before) rowsLike(sel *rewrite.BeforeSelect) []instance {
+	if sel.Row < 0 {
+		return []instance{nowhere}
+	}
+	st := b.r.st
+	row := st.Real(sel.Row)
+	group := st.GroupOf(row)
+	if group < 0 {
+		return []instance{nowhere}
+	}
+	g := st.Groups()[group]
+	var rows []instance
+	for k := range st.Elements(g) {
+		first, _, like := st.Element(g, k)
+		known, last, _ := st.Element(g, like)
+		if row >= known && row <= last {
+			rows = append(rows, instance{group: group, shift: first - known})
+		}
+	}
+	return rows
+}
+
+// appendSelect renders the SELECT for one row, numbered.
+func (b *before) appendSelect(sel *rewrite.BeforeSelect, at instance, number int) error {
+	const verb = "SELECT "
+	r := b.r
+	r.at = at
+	if number > 0 {
+		r.out = append(r.out, " UNION ALL "...)
+	}
+	if len(sel.Pieces) == 0 || sel.Pieces[0].Kind != rewrite.PieceText || len(sel.Pieces[0].Text) < len(verb) || sel.Pieces[0].Text[:len(verb)] != verb {
+		return errOperand
+	}
+	r.out = append(append(r.out, '('), verb...)
+	r.out = append(strconv.AppendInt(r.out, int64(number), 10), ',')
+	r.out = append(r.out, sel.Pieces[0].Text[len(verb):]...)
+	if err := r.pieces(sel.Pieces[1:]); err != nil {
+		return err
+	}
+	r.out = append(r.out, ')')
+	return nil
+}
+
+// readRows runs the query for the rows of batch and notes which of their values keep the old cell.
+func (b *before) readRows(batch []beforeRow) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	columns := b.r.plan.Before.Columns
+	defer b.restart()
+	return b.run(b.r, func(values [][]byte) error {
+		if len(values) != len(columns)+1 {
+			return errOrigin
+		}
+		number, ok := rowNumber(values[0])
+		if !ok || number >= len(batch) {
+			return errOrigin
+		}
+		b.r.at = batch[number].at
+		return b.checkRow(batch[number].sel, columns, values[1:])
+	})
+}
+
+// rowNumber reads the number of a row, as text or as an integer of the binary protocol.
+func rowNumber(v []byte) (int, bool) {
+	if len(v) > 0 && v[0] >= '0' && v[0] <= '9' && !isBinaryInt(v) {
+		n, err := strconv.Atoi(string(v))
+		return n, err == nil
+	}
+	if len(v) != 4 && len(v) != 8 {
+		return 0, false
+	}
+	n := 0
+	for i := min(len(v), 4) - 1; i >= 0; i-- {
+		n = n<<8 | int(v[i])
+	}
+	return n, true
+}
+
+// isBinaryInt tells an integer of the binary protocol from digits: batches are so small that its upper bytes are zero.
+func isBinaryInt(v []byte) bool { return (len(v) == 4 || len(v) == 8) && v[len(v)-1] == 0 }
+
+// checkRow checks the old cells of one existing row against the row of the statement at r.at.
+func (b *before) checkRow(sel *rewrite.BeforeSelect, columns []*rewrite.Protected, cells [][]byte) error {
+	for i, column := range columns {
+		var fresh []byte
+		if i < len(sel.New) && i < len(sel.Given) && sel.Given[i] {
+			var err error
+			if fresh, err = b.canonical(column, &sel.New[i]); err != nil {
+				return err
+			}
+		}
+		same, err := b.check(column, cells[i], fresh)
+		clear(fresh)
+		if err != nil {
+			return err
+		}
+		if same {
+			b.old.splice[b.r.real(sel.New[i].Token)] = bytes.Clone(cells[i])
+		}
+	}
+	return nil
+}
+
+// check decides about one old cell: an error when it may not be overwritten, same when it holds the fresh value.
+func (b *before) check(column *rewrite.Protected, old, fresh []byte) (same bool, err error) {
+	if old == nil {
+		return false, nil
+	}
+	if len(old) == 0 {
+		return fresh != nil && column.HasOnEmpty && column.OnEmpty != nil && bytes.Equal(fresh, column.OnEmpty), nil
+	}
+	h, err := cell.Parse(old)
+	if err != nil {
+		if column.OverwriteAllow {
+			return false, nil
+		}
+		return false, errBadCell(column)
+	}
+	c := openColumn{column: column}
+	here, err := b.opener.find(&c, h)
+	switch {
+	case err != nil:
+		return false, err
+	case !here && column.OverwriteAllow:
+		return false, nil
+	case !here && column.ServiceKey == "" && b.x.keys.ring.Len() == 0:
+		return false, errNoKey(column)
+	case !here:
+		return false, errOverwrite(column)
+	case fresh == nil:
+		return false, nil
+	}
+	canonical, null, err := b.opener.canonicalOf(&c, old)
+	if err != nil {
+		return false, err
+	}
+	return !null && bytes.Equal(canonical, fresh), nil
+}
+
+// runBefore runs the query of old cells that is in r.
+func (x *executor) runBefore(r *renderer, row func(values [][]byte) error) error {
+	if err := x.fits(len(r.out)); err != nil {
+		return err
+	}
+	return x.afterFoundRows(func() error {
+		return x.sendQuery(r.out)
+	}, func() error {
+		return x.readSide(wire.ReplyQuery, nil, row)
+	})
+}
+
+// afterFoundRows sends a request that changes FOUND_ROWS() and reads its reply. What FOUND_ROWS() was is asked for in the
+// same write unless it is known.
+func (x *executor) afterFoundRows(send, read func() error) error {
+	ask := !x.diagnostics.saved
+	if ask {
+		request := append([]byte{byte(wire.ComQuery)}, foundRowsNow...)
+		x.backend.Seq = 0
+		if err := x.backend.Packet(request); err != nil {
+			return err
+		}
+	}
+	if err := send(); err != nil {
+		return err
+	}
+	if ask {
+		err := x.readSide(wire.ReplyQuery, nil, func(values [][]byte) error {
+			if len(values) != 2 {
+				return errOrigin
+			}
+			x.diagnostics.disturbed(values[0], values[1])
+			return nil
+		})
+		if err != nil {
+			if fatal(err) {
+				return err
+			}
+			// The second reply is on its way.
+			if err := read(); fatal(err) {
+				return err
+			}
+			return err
+		}
+	}
+	return read()
+}

@@ -1,0 +1,147 @@
+package proxy
+
+import (
+	"strings"
+
+	"latchkey/proxy/wire"
+	"latchkey/rewrite"
+)
+
+// command answers the requests that carry statements, values or rows. handled is false for those that the session relays.
+func (x *executor) command(p wire.Packet) (handled bool, err error) {
+	if x.raw {
+		return x.rawCommand(p)
+	}
+	switch p.Command() {
+	case wire.ComQuery:
+		return true, x.query(p)
+	case wire.ComStmtPrepare:
+		return true, x.prepare(p)
+	case wire.ComStmtExecute:
+		return true, x.execute(p)
+	case wire.ComStmtSendLong:
+		return true, x.longData(p)
+	case wire.ComStmtFetch:
+		return true, x.fetch(p)
+	case wire.ComStmtClose:
+		return true, x.closeStatement(p)
+	case wire.ComStmtReset:
+		return true, x.resetStatement(p)
+	case wire.ComInitDB:
+		return x.initDB(p)
+	case wire.ComFieldList:
+		return true, x.fieldList(p)
+	}
+	return false, nil
+}
+
+// rawCommand answers the requests of a raw account that carry text or the name of a database.
+func (x *executor) rawCommand(p wire.Packet) (handled bool, err error) {
+	switch p.Command() {
+	case wire.ComQuery:
+		return true, x.queryRaw(p)
+	case wire.ComStmtPrepare:
+		if err := x.checkRaw(p.Payload[1:]); err != nil {
+			return true, x.refuse(err)
+		}
+	case wire.ComInitDB:
+		return x.initDB(p)
+	}
+	return false, nil
+}
+
+// initDB refuses the databases that are not reachable. The session does the rest.
+func (x *executor) initDB(p wire.Packet) (handled bool, err error) {
+	snapshot, err := x.env.Schema.Current(x.ctx)
+	if err != nil {
+		return true, x.refuse(err)
+	}
+	name := string(p.Payload[1:])
+	if strings.EqualFold(name, "latchkey") || snapshot.Schema.KeystoreDatabase != "" && strings.EqualFold(name, snapshot.Schema.KeystoreDatabase) {
+		return true, x.refuse(errReserved)
+	}
+	return false, nil
+}
+
+// fieldList answers COM_FIELD_LIST: protected columns are shown as declared.
+func (x *executor) fieldList(p wire.Packet) error {
+	x.begin()
+	snapshot, err := x.snapshot()
+	if err != nil {
+		return x.refuse(err)
+	}
+	f, err := wire.ParseFieldList(p.Payload)
+	if err != nil {
+		return x.refuse(err)
+	}
+	table := snapshot.Schema.Table(x.database, string(f.Table))
+	if x.raw || table == nil || !table.Protects {
+		return x.exchange(p, wire.ReplyFields)
+	}
+	if table.Kind == rewrite.View {
+		return x.refuse(newFault(codeNotUnderstood, "the columns of a view over protected columns cannot be listed by COM_FIELD_LIST; use SHOW COLUMNS"))
+	}
+	if x.facts.stale {
+		if err := x.refresh(); err != nil {
+			return x.refuse(err)
+		}
+	}
+	if err := x.forward(p); err != nil {
+		return err
+	}
+	return x.relayFields(table)
+}
+
+// relayFields relays the column definitions of a table with protected columns.
+func (x *executor) relayFields(table *rewrite.Table) error {
+	r := &x.reply
+	r.Start(x.backend, x.client, wire.ReplyFields, x.caps)
+	for {
+		event, err := r.Next()
+		if err != nil {
+			return err
+		}
+		switch event {
+		case wire.EventDone:
+			return r.Close()
+		case wire.EventColumn:
+			err = x.relayField(table)
+		case wire.EventResultEnd:
+			err = x.sawEnd(event)
+		}
+		if err == nil {
+			continue
+		}
+		if err := x.abort(err); err != nil {
+			return err
+		}
+	}
+}
+
+func (x *executor) relayField(table *rewrite.Table) error {
+	payload, err := x.reply.Payload()
+	if err != nil || x.reply.Aborted() {
+		return err
+	}
+	var d wire.Column
+	if err := wire.ParseColumn(payload, x.caps, &d); err != nil {
+		return err
+	}
+	column := table.Column(string(d.OrgName))
+	if column == nil {
+		return errOrigin
+	}
+	if column.Protected == nil {
+		return nil
+	}
+	declare(&d, column.Protected, &x.facts.conv, x.caps)
+	d.Default = wire.AppendTextValue(nil, nil, true)
+	if t := column.Protected.Type; t.HasDefault {
+		text, err := t.AppendText(nil, t.Default, &x.facts.conv)
+		if err != nil {
+			return errNotPossible(column.Protected, "the declared default cannot be shown in this session's character set or time zone")
+		}
+		d.Default = wire.AppendTextValue(nil, text, false)
+	}
+	return x.reply.Replace(d.Append(nil, x.caps))
+}

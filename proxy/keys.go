@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"errors"
+
+	"latchkey/keystore"
+	"latchkey/rewrite"
+	"latchkey/rewrite/logical"
+)
+
+// errKeyLiteral is for a statement that holds a key where it would reach the backend.
+var errKeyLiteral = newFault(codeNotUnderstood, "the statement holds an account key or a token, which must not reach the database; push a key with SET @latchkey")
+
+// errInsecurePush is for a key on a connection that others can read.
+var errInsecurePush = newFault(codeInsecurePush, "a key must not be sent over a connection without TLS that leaves this machine; "+
+	"turn TLS on in the client, or set allow_insecure_keys; consider the key as known to others")
+
+// loggedIn starts the session of a login: its account's key goes on the keyring, then the key of the connection attribute,
+// if one was sent.
+func (x *executor) loggedIn(attribute []byte) error {
+	x.keys.ring.Empty()
+	x.raw = x.env.Accounts[x.user].Raw
+	x.accountKey()
+	x.facts = newFacts(x.database, serverVersion(x.version), x.multiStatements)
+	x.diagnostics = diagnostics{}
+	if attribute == nil {
+		return nil
+	}
+	key, err := x.openKey(attribute)
+	if err != nil {
+		return err
+	}
+	x.keys.ring.Replace(key)
+	return nil
+}
+
+// loggedOut drops everything that belongs to the user who was logged in.
+func (x *executor) loggedOut() {
+	x.keys.ring.Empty()
+	x.raw = false
+	x.dropStatements()
+	x.facts.markStale(true)
+}
+
+// accountKey puts the key of the login's account on the keyring.
+func (x *executor) accountKey() {
+	if key := x.env.Accounts[x.user].Key; key != nil && key.Retain() {
+		x.keys.ring.Replace(key)
+	}
+}
+
+// forgetKeys empties the keyring but for the account's own key.
+func (x *executor) forgetKeys() {
+	x.keys.ring.Empty()
+	x.accountKey()
+}
+
+// expireKeys empties the keyring of a session that was idle for too long.
+func (x *executor) expireKeys() {
+	if x.env.KeyringIdle <= 0 {
+		return
+	}
+	now := x.keys.now()
+	if x.keys.ring.Len() > 0 && !x.ringUsed.IsZero() && now.Sub(x.ringUsed) > x.env.KeyringIdle {
+		x.forgetKeys()
+	}
+	x.ringUsed = now
+}
+
+// openKey makes a user key of the text of an account key.
+func (x *executor) openKey(text []byte) (*keystore.UserKey, error) {
+	if !x.secure() && !x.env.AllowInsecureKeys {
+		return nil, errInsecurePush
+	}
+	key, err := x.env.Cache.Open(text)
+	switch {
+	case err == nil:
+		return key, nil
+	case errors.Is(err, keystore.ErrToken):
+		return nil, newFault(codeMalformedKey, "a token was given where an account key is needed; push an account key")
+	case errors.Is(err, keystore.ErrMalformedKey):
+		return nil, newFault(codeMalformedKey, "%s", err)
+	}
+	return nil, newFault(codeMalformedKey, "the key cannot be used")
+}
+
+// push is a key push that takes effect once its statement has succeeded. A nil push does nothing.
+type push struct {
+	key *keystore.UserKey // nil empties the keyring
+}
+
+// openPush reads the key that a statement pushes; nil when it pushes none.
+func (x *executor) openPush(j *job) (*push, error) {
+	if j.plan.Push == nil {
+		return nil, nil
+	}
+	v := values{st: j.st, charset: x.facts.conv.ClientCharset, mode: x.facts.Mode}
+	token := j.plan.Push.Value.Token
+	if j.plan.Push.Value.Kind != rewrite.ValueNull {
+		token = j.st.Real(token)
+	}
+	return x.pushOf(&v, &j.plan.Push.Value, token)
+}
+
+// pushOf reads the pushed value at a real token.
+func (x *executor) pushOf(v *values, value *rewrite.Value, token int) (*push, error) {
+	op, err := v.operand(value, token)
+	defer func() { clear(v.buffer[:cap(v.buffer)]) }()
+	if err != nil {
+		return nil, errNoKeyText
+	}
+	if op.null {
+		return &push{}, nil
+	}
+	text, err := keyText(op)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x.openKey(text)
+	if err != nil {
+		return nil, err
+	}
+	return &push{key: key}, nil
+}
+
+// errNoKeyText is for something other than text in place of a key.
+var errNoKeyText = newFault(codeMalformedKey, "a key is pushed as a string: SET @latchkey = 'LK1-...', or NULL to empty the keyring")
+
+// keyText gives the text of a value that has to be a key.
+func keyText(op operand) ([]byte, error) {
+	switch op.in.Kind {
+	case logical.InputString, logical.InputHexString, logical.InputWireBytes:
+		return op.in.Bytes, nil
+	}
+	return nil, errNoKeyText
+}
+
+// apply replaces the keyring.
+func (p *push) apply(x *executor) {
+	if p == nil {
+		return
+	}
+	if p.key == nil {
+		x.keys.ring.Empty()
+		return
+	}
+	x.keys.ring.Replace(p.key)
+	p.key = nil
+}
+
+// drop gives up a key that was not applied.
+func (p *push) drop() {
+	if p != nil && p.key != nil {
+		p.key.Release()
+		p.key = nil
+	}
+}
+
+// The shortest and longest literal, quotes and escapes included, that can hold a key or a token.
+const (
+	minKeyLiteral = 20
+	maxKeyLiteral = 8192
+)
+
+// checkLiterals refuses a statement of which a literal is a key: it would be stored or logged by the backend. The key of a
+// push never gets there.
+func (x *executor) checkLiterals(st *rewrite.Statement, plan *rewrite.Plan) error {
+	if plan.Class == rewrite.Local {
+		return nil
+	}
+	pushed := -1
+	if plan.Push != nil && plan.Push.Value.Kind == rewrite.ValueLiteral {
+		pushed = st.Real(plan.Push.Value.Token)
+	}
+	for i := range st.Tokens() {
+		t := st.Token(i)
+		if !t.Kind.IsLiteral() || t.Kind.IsNumber() || i == pushed {
+			continue
+		}
+		length := int(t.End - t.Start)
+		if next := st.Token(i + 1); next.Kind == rewrite.TokString {
+			length = minKeyLiteral // adjacent strings are one
+		}
+		if length < minKeyLiteral || length > maxKeyLiteral {
+			continue
+		}
+		lit, err := st.AppendLiteral(x.scratch.literal[:0], i)
+		if err != nil {
+			continue
+		}
+		x.scratch.literal = lit.Bytes[:0]
+		if looksLikeSecret(lit.Bytes) {
+			clear(lit.Bytes)
+			return errKeyLiteral
+		}
+	}
+	return nil
+}
+
+// looksLikeSecret tells whether a value is an account key, a fleet secret or a token, or one of them mistyped.
+func looksLikeSecret(b []byte) bool {
+	return keystore.LooksLikeKey(b) || keystore.LooksLikeToken(b)
+}

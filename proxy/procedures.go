@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"cmp"
+	"crypto/rand"
+	"strconv"
+	"strings"
+
+	"latchkey/keystore"
+	"latchkey/proxy/wire"
+	"latchkey/rewrite"
+)
+
+// table is a resultset that the proxy makes itself: one row of text columns.
+type table struct {
+	columns []string
+	row     []string
+}
+
+// local answers a statement that the backend never sees.
+func (x *executor) local(j *job) (ok bool, err error) {
+	if j.plan.Call == nil {
+		push, err := x.openPush(j)
+		if err != nil {
+			return false, x.refuse(err)
+		}
+		defer push.drop()
+		push.apply(x)
+		return true, x.answerOK(j.more)
+	}
+	v := values{st: j.st, charset: x.facts.conv.ClientCharset, mode: x.facts.Mode}
+	answer, err := x.call(j.plan.Call, &v)
+	if err != nil {
+		return false, x.refuse(err)
+	}
+	return true, x.answerTable(answer, false, j.more)
+}
+
+// call runs a procedure of the schema latchkey.
+func (x *executor) call(call *rewrite.Call, v *values) (*table, error) {
+	switch call.Name {
+	case "new_key":
+		return x.callNewKey(call)
+	case "add_key":
+		return x.callAddKey(call, v)
+	case "status":
+		return x.callStatus(call)
+	case "lock":
+		return x.callLock(call)
+	}
+	return nil, newFault(codeNotUnderstood, "there is no such procedure in schema latchkey; there are new_key(), add_key(key), status() and lock()")
+}
+
+// arguments checks how many arguments a procedure got.
+func arguments(call *rewrite.Call, want int) error {
+	if len(call.Args) != want {
+		return &fault{code: 1318, state: "42000", message: "Incorrect number of arguments for PROCEDURE latchkey." + call.Name +
+			"; expected " + strconv.Itoa(want) + ", got " + strconv.Itoa(len(call.Args))}
+	}
+	return nil
+}
+
+// callNewKey makes a fresh account key. It is stored nowhere.
+func (x *executor) callNewKey(call *rewrite.Call) (*table, error) {
+	if err := arguments(call, 0); err != nil {
+		return nil, err
+	}
+	if !x.secure() && !x.env.AllowInsecureKeys {
+		return nil, errInsecurePush
+	}
+	key, err := keystore.NewAccountKey(rand.Reader)
+	if err != nil {
+		return nil, newFault(codeNotPossible, "no random numbers can be had")
+	}
+	defer key.Wipe()
+	return &table{[]string{"account_key"}, []string{string(key.Text())}}, nil
+}
+
+// callAddKey adds a key to the keyring.
+func (x *executor) callAddKey(call *rewrite.Call, v *values) (*table, error) {
+	if err := arguments(call, 1); err != nil {
+		return nil, err
+	}
+	token := call.Args[0].Token
+	if kind := call.Args[0].Kind; kind == rewrite.ValueLiteral || kind == rewrite.ValueParam {
+		token = v.st.Real(token)
+	}
+	push, err := x.pushOf(v, &call.Args[0], token)
+	if err != nil {
+		return nil, err
+	}
+	defer push.drop()
+	if push.key == nil {
+		return nil, errNoKeyText
+	}
+	id := push.key.ID().String()
+	err = x.keys.ring.Add(push.key)
+	push.key = nil // the keyring took it over, whatever it said
+	if err != nil {
+		return nil, newFault(codeNotPossible, "no more keys fit on the keyring of one connection")
+	}
+	return &table{[]string{"key_id"}, []string{id}}, nil
+}
+
+// callStatus tells what is on the keyring: how many keys, their ids, the id of the one that seals, and whether keys may be
+// pushed over this connection.
+func (x *executor) callStatus(call *rewrite.Call) (*table, error) {
+	if err := arguments(call, 0); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, key := range x.keys.ring.Keys() {
+		ids = append(ids, key.ID().String())
+	}
+	sealing, mayPush := "", "no"
+	if len(ids) > 0 {
+		sealing = ids[0]
+	}
+	if x.secure() || x.env.AllowInsecureKeys {
+		mayPush = "yes"
+	}
+	return &table{
+		[]string{"keys", "key_ids", "sealing_key_id", "may_push"},
+		[]string{strconv.Itoa(len(ids)), strings.Join(ids, ","), sealing, mayPush},
+	}, nil
+}
+
+// callLock empties the keyring.
+func (x *executor) callLock(call *rewrite.Call) (*table, error) {
+	if err := arguments(call, 0); err != nil {
+		return nil, err
+	}
+	x.keys.ring.Empty()
+	return &table{[]string{"keys"}, []string{"0"}}, nil
+}
+
+// answerMore is answer for one of several statements of a packet.
+func (x *executor) answerMore(more bool) wire.Answer {
+	a := x.answer()
+	if more {
+		a.Status |= wire.StatusMoreResults
+	}
+	return a
+}
+
+// answerOK answers with an OK packet.
+func (x *executor) answerOK(more bool) error {
+	if err := x.answerMore(more).OK(0, 0, 0); err != nil {
+		return err
+	}
+	return x.client.Flush()
+}
+
+// collationUTF8MB4 is utf8mb4_general_ci, which text of the proxy's own is in unless the session's is known. All of it is
+// ASCII.
+const collationUTF8MB4 uint16 = 45
+
+// answerTable answers with a resultset of one row.
+func (x *executor) answerTable(t *table, binary, more bool) error {
+	a := x.answerMore(more)
+	columns := make([]wire.Column, len(t.columns))
+	row := make([][]byte, len(t.columns))
+	for i, name := range t.columns {
+		row[i] = []byte(t.row[i])
+		columns[i] = wire.Column{
+			Catalog: []byte("def"), Name: []byte(name), Charset: cmp.Or(x.facts.conv.ResultsCollation, collationUTF8MB4),
+			Length: uint32(max(4*len(row[i]), 256)), Type: wire.TypeVarString, Flags: wire.FlagNotNull, Decimals: 39,
+		}
+	}
+	if err := a.Columns(columns); err != nil {
+		return err
+	}
+	var err error
+	if binary {
+		err = a.BinaryRow(row...)
+	} else {
+		err = a.TextRow(row...)
+	}
+	if err == nil {
+		err = a.End(0)
+	}
+	if err != nil {
+		return err
+	}
+	return x.client.Flush()
+}

@@ -1,0 +1,41 @@
+package proxy
+
+import (
+	"time"
+
+	"latchkey/keystore"
+)
+
+// Protection is what a Server needs to protect columns. All of it is shared by the sessions and must stay usable as long as
+// the Server runs.
+type Protection struct {
+	// Schema gives the backend's schema and the plans. Its Run must be running.
+	Schema *SchemaLoader
+	// Services are the service keys.
+	Services *keystore.ServiceKeys
+	// Cache opens the account keys that clients push.
+	Cache *keystore.Cache
+	// Accounts are the logins that cannot push a key, by login name.
+	Accounts map[string]Account
+	// AllowInsecureKeys accepts keys over connections that are neither TLS nor from this machine.
+	AllowInsecureKeys bool
+	// KeyringIdle empties the keyring of a session that sent no statement for so long; 0 is never.
+	KeyringIdle time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Account is a login that cannot push a key.
+type Account struct {
+	// Raw lets the login see cells and the physical schema: its statements pass as they are.
+	Raw bool
+	// Key is on the login's keyring from the beginning; nil for none. The Server retains it while it is in use.
+	Key *keystore.UserKey
+}
+
+func (p *Protection) now() func() time.Time {
+	if p.Now != nil {
+		return p.Now
+	}
+	return time.Now
+}

@@ -1,0 +1,546 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"latchkey/keystore"
+	"latchkey/proxy/wire"
+	"latchkey/rewrite"
+)
+
+// executor carries out the statements of one session: it plans each, seals its values, sends it to the backend and opens
+// what comes back. It never forwards anything after an error of its own, and never gives a cell to the client as data.
+//
+// It belongs to the goroutine of its session. Its methods return only errors that end the session; every other error has
+// then been sent to the client.
+type executor struct {
+	*session
+	env *Protection
+	ctx context.Context
+
+	// raw says that the login sees cells and the physical schema.
+	raw  bool
+	keys keyset
+	// ringUsed is when a statement last ran.
+	ringUsed time.Time
+
+	facts       facts
+	diagnostics diagnostics
+	// sealing says that a sealed statement has run, so that warnings may quote cells.
+	sealing bool
+	// binary says that the rows of the running reply are those of the binary protocol.
+	binary bool
+
+	statement rewrite.Statement
+	inner     rewrite.Statement
+	named     map[string]*namedStatement
+	prepared  preparedStatements
+	sideReply wire.Reply
+	opener    opener
+	scratch   scratch
+}
+
+// newExecutor makes the executor of a session that has just logged in for the first time.
+func newExecutor(s *session, env *Protection) *executor {
+	x := &executor{session: s, env: env, ctx: s.server.base}
+	x.keys = keyset{ring: new(keystore.Keyring), services: env.Services, now: env.now()}
+	return x
+}
+
+// scratch is memory that is reused from statement to statement.
+type scratch struct {
+	out, canonical, cell, request, literal []byte
+	expanded                               []int32
+	binds                                  []bind
+	fields                                 []wire.Field
+	params                                 []wire.Param
+}
+
+// job is one statement of a COM_QUERY packet.
+type job struct {
+	st       *rewrite.Statement
+	plan     *rewrite.Plan
+	snapshot *Snapshot
+	// from and to are where the statement lies in st.SQL().
+	from, to int
+	// packet is the client's packet when the statement is all of it.
+	packet *wire.Packet
+	// more says that other statements of the same packet follow.
+	more bool
+}
+
+// query carries out COM_QUERY.
+func (x *executor) query(p wire.Packet) error {
+	x.begin()
+	text := p.Payload[1:]
+	secret := false
+	defer func() {
+		if secret {
+			clear(text)
+		}
+	}()
+	for offset := 0; offset >= 0; {
+		var err error
+		if offset, err = x.statements(p, offset, &secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statements carries out the statements of a packet from offset on and returns where to go on: the statements behind one
+// that changed the session's facts have to be read again under the new ones. -1 says that the packet is done.
+func (x *executor) statements(p wire.Packet, offset int, secret *bool) (int, error) {
+	text := p.Payload[1+offset:]
+	st := &x.statement
+	err := st.Scan(text, &x.facts.Facts)
+	parts := 1
+	if err == nil {
+		parts, err = st.Split(&x.facts.Facts)
+	}
+	if err != nil {
+		if again, err := x.refreshStale(); again || err != nil {
+			return x.again(offset, err)
+		}
+		return -1, x.unscanned(text, p, offset)
+	}
+	version, tokens := x.facts.version, 0
+	for i := range parts {
+		j := job{st: st.Part(i), to: len(text), more: i < parts-1}
+		start := 0
+		if i > 0 {
+			start = int(st.Token(tokens - 1).End)
+		}
+		if parts > 1 {
+			j.from, j.to = bounds(j.st)
+		} else if offset == 0 {
+			j.packet = &p
+		}
+		again, ok, err := x.run(&j)
+		if j.plan != nil && (j.plan.Push != nil || j.plan.Call != nil) {
+			*secret = true
+		}
+		switch {
+		case err != nil:
+			return -1, err
+		case again:
+			return offset + start, nil
+		case !ok:
+			return -1, nil
+		}
+		tokens += j.st.Len() + 1
+		if j.more && x.facts.version != version {
+			return offset + int(st.Token(tokens-1).End), nil
+		}
+	}
+	return -1, nil
+}
+
+// bounds gives where a statement lies in its packet.
+func bounds(st *rewrite.Statement) (from, to int) {
+	if st.Len() == 0 {
+		return 0, 0
+	}
+	return int(st.Token(0).Start), int(st.Token(st.Len() - 1).End)
+}
+
+// again is for statements: it goes on at offset unless err could not be told to the client.
+func (x *executor) again(offset int, err error) (int, error) {
+	if err != nil {
+		return -1, x.refuse(err)
+	}
+	return offset, nil
+}
+
+// refreshStale reads the facts if they are stale, and tells whether it did.
+func (x *executor) refreshStale() (bool, error) {
+	if !x.facts.stale && !x.facts.staleDatabase {
+		return false, nil
+	}
+	return true, x.refresh()
+}
+
+// unscanned is for text that cannot be cut into statements: the planner says whether the backend may see it.
+func (x *executor) unscanned(text []byte, p wire.Packet, offset int) error {
+	snapshot, err := x.snapshot()
+	if err != nil {
+		return x.refuse(err)
+	}
+	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
+	if err != nil {
+		return x.refuse(err)
+	}
+	x.countClass(classPass)
+	j := job{st: &x.statement, plan: plan, snapshot: snapshot, to: len(text)}
+	if offset == 0 {
+		j.packet = &p
+	}
+	_, err = x.pass(&j)
+	return err
+}
+
+// run carries out one statement. again says that nothing was done but reading the facts: the statement has to be read under
+// the new ones. ok says that the statement succeeded.
+func (x *executor) run(j *job) (again, ok bool, err error) {
+	if x.facts.stale && j.st.ModeDependent() {
+		return x.refreshAndAgain()
+	}
+	if j.snapshot, err = x.snapshot(); err != nil {
+		return false, false, x.refuse(err)
+	}
+	j.plan, err = j.snapshot.Planner.Plan(j.st, &x.facts.Facts)
+	if x.planNeedsFacts(j.plan, err) {
+		return x.refreshAndAgain()
+	}
+	if err != nil {
+		return false, false, x.refuse(err)
+	}
+	if err := x.checkLiterals(j.st, j.plan); err != nil {
+		return false, false, x.refuse(err)
+	}
+	ok, err = x.carryOut(j)
+	return false, ok, err
+}
+
+// refreshAndAgain reads the facts so that the statement can be read under them.
+func (x *executor) refreshAndAgain() (again, ok bool, err error) {
+	if err := x.refresh(); err != nil {
+		return false, false, x.refuse(err)
+	}
+	return true, false, nil
+}
+
+// planNeedsFacts tells whether a plan made under stale facts cannot be relied on. Statements that touch nothing protected
+// can: their text reads the same under all facts. But which tables they name depends on the current database.
+func (x *executor) planNeedsFacts(plan *rewrite.Plan, err error) bool {
+	switch {
+	case !x.facts.stale && !x.facts.staleDatabase:
+		return false
+	case err != nil:
+		return true
+	case plan.Prepare != nil || plan.Execute != nil:
+		return true
+	case plan.Class == rewrite.Local || plan.Effects&rewrite.Diagnostics != 0 && plan.Class == rewrite.Pass && !plan.Touches:
+		return false
+	}
+	return x.facts.staleDatabase || plan.Class != rewrite.Pass || plan.Touches
+}
+
+// carryOut does what the plan says.
+func (x *executor) carryOut(j *job) (ok bool, err error) {
+	if j.plan.Class == rewrite.Local {
+		x.countClass(classLocal)
+		return x.local(j)
+	}
+	if err := x.restoreDiagnostics(j.st); err != nil {
+		return false, x.refuse(err)
+	}
+	if j.plan.Prepare != nil || j.plan.Execute != nil {
+		return x.dynamic(j)
+	}
+	if j.plan.Class == rewrite.Pass {
+		x.countClass(classPass)
+		return x.pass(j)
+	}
+	x.countClass(classSealed)
+	return x.sealed(j)
+}
+
+// pass sends the statement as it is and relays the reply.
+func (x *executor) pass(j *job) (ok bool, err error) {
+	if j.packet != nil {
+		err = x.forward(*j.packet)
+	} else {
+		err = x.sendQuery(j.st.SQL()[j.from:j.to])
+	}
+	if err != nil {
+		return false, err
+	}
+	return x.relayQuery(j, nil)
+}
+
+// sendQuery sends text to the backend as COM_QUERY.
+func (x *executor) sendQuery(text []byte) error {
+	x.scratch.request = append(append(x.scratch.request[:0], byte(wire.ComQuery)), text...)
+	return x.send(x.scratch.request)
+}
+
+// sealed renders the statement, sends it and opens what comes back.
+func (x *executor) sealed(j *job) (ok bool, err error) {
+	push, err := x.openPush(j)
+	if err != nil {
+		return false, x.refuse(err)
+	}
+	defer push.drop()
+	text, err := x.renderQuery(j)
+	if err != nil {
+		return false, x.refuse(err)
+	}
+	x.sealing = true
+	if err := x.sendQuery(text); err != nil {
+		return false, err
+	}
+	ok, err = x.relayQuery(j, x.newOpener(j.st, j.plan, j.snapshot, false))
+	if ok && err == nil {
+		push.apply(x)
+	}
+	return ok, err
+}
+
+// renderQuery writes the text that carries out a sealed statement. What it reads first, it reads on the same backend
+// connection. The text is valid until the next call.
+func (x *executor) renderQuery(j *job) ([]byte, error) {
+	if err := x.keys.writable(j.plan.Writes); err != nil {
+		return nil, err
+	}
+	if j.st.Params() > 0 {
+		return nil, errMarker
+	}
+	r := x.newRenderer(renderText, j.st, j.plan, nil)
+	defer x.keep(r)
+	if j.plan.Before != nil {
+		old, err := x.readBefore(r)
+		if err != nil {
+			return nil, err
+		}
+		r.old = old
+		r.out = r.out[:0]
+	}
+	if err := r.statement(j.from, j.to); err != nil {
+		return nil, err
+	}
+	return r.out, x.fits(len(r.out))
+}
+
+// errMarker is MariaDB's answer to a parameter marker in COM_QUERY.
+var errMarker = &fault{code: 1064, state: "42000", message: "You have an error in your SQL syntax; a parameter marker can only stand in a prepared statement"}
+
+// fits refuses a request that the backend would answer by closing the connection.
+func (x *executor) fits(length int) error {
+	if x.facts.maxPacket > 0 && length+1 > x.facts.maxPacket {
+		return &fault{code: codePacketTooLarge, state: "08S01", message: "Got a packet bigger than 'max_allowed_packet' bytes (the sealed statement is longer than the one that was sent)"}
+	}
+	return nil
+}
+
+// newRenderer makes a renderer over the session's memory; keep gives the memory back.
+func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rewrite.Plan, params []wire.Param) *renderer {
+	return &renderer{
+		mode: mode, plan: plan, st: st, conv: &x.facts.conv, at: nowhere,
+		vals:   &values{st: st, charset: x.facts.conv.ClientCharset, mode: x.facts.Mode, params: params, buffer: x.scratch.literal},
+		sealer: &sealer{keys: &x.keys},
+		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],
+		canonical: x.scratch.canonical, cell: x.scratch.cell, expanded: x.scratch.expanded,
+	}
+}
+
+func (x *executor) keep(r *renderer) {
+	x.scratch.out, x.scratch.canonical, x.scratch.cell = r.out[:0], r.canonical, r.cell
+	x.scratch.expanded, x.scratch.binds = r.expanded, r.binds[:0]
+	clear(r.vals.buffer[:cap(r.vals.buffer)])
+	x.scratch.literal = r.vals.buffer
+	x.server.metrics.cellsSealed.Add(float64(r.sealer.sealed))
+}
+
+// newOpener prepares the session's opener for the reply to a sealed statement.
+func (x *executor) newOpener(st *rewrite.Statement, plan *rewrite.Plan, snapshot *Snapshot, binary bool) *opener {
+	o := &x.opener
+	o.keys, o.conv, o.schema, o.caps, o.binary = &x.keys, &x.facts.conv, snapshot.Schema, x.caps, binary
+	o.outputs, o.names = nil, nil
+	if plan.Opens {
+		o.outputs, o.names = plan.Outputs, outputNames(st, plan.Outputs)
+	}
+	return o
+}
+
+// maxColumnName is how many bytes of an expression MariaDB takes for its name.
+const maxColumnName = 255
+
+// outputNames gives the names of the result columns that are renamed; nil when none is.
+func outputNames(st *rewrite.Statement, outputs []rewrite.Output) []string {
+	var names []string
+	for i := range outputs {
+		o := &outputs[i]
+		if !o.Rename || o.NameFrom >= st.CollapsedLen() || o.NameTo >= st.CollapsedLen() {
+			continue
+		}
+		if names == nil {
+			names = make([]string, len(outputs))
+		}
+		name := st.Span(st.Real(o.NameFrom), st.Real(o.NameTo))
+		names[i] = string(name[:min(len(name), maxColumnName)])
+	}
+	return names
+}
+
+// relayQuery relays the reply to COM_QUERY, through o where it is not nil.
+func (x *executor) relayQuery(j *job, o *opener) (ok bool, err error) {
+	x.reply.Start(x.backend, x.client, wire.ReplyQuery, x.caps)
+	x.reply.More = j.more
+	x.binary = false
+	ok, err = x.relay(j.plan, o, x.scrubsRows(j.plan))
+	if err != nil {
+		return false, err
+	}
+	x.after(j.st, j.plan, ok)
+	return ok, nil
+}
+
+// relay relays the reply that x.reply was started with. o opens result columns; it is nil for statements that touch
+// nothing protected. ok is false when the reply ended with an error.
+func (x *executor) relay(plan *rewrite.Plan, o *opener, scrub bool) (ok bool, err error) {
+	r := &x.reply
+	ok = true
+	if o != nil {
+		defer func() {
+			o.finish()
+			x.server.metrics.cellsOpened.Add(float64(o.opened))
+			x.server.metrics.cellsFailed.Add(float64(o.failed))
+			o.opened, o.failed = 0, 0
+		}()
+	}
+	event, err := r.Next()
+	for {
+		if err != nil {
+			return false, err
+		}
+		switch event {
+		case wire.EventDone:
+			return ok && !r.Aborted(), r.Close()
+		case wire.EventERR:
+			ok = false
+			err = x.relayError(plan, o != nil)
+		case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
+			err = x.sawEnd(event)
+		case wire.EventInfile:
+			err = x.infileFor(plan)
+		default:
+			if o != nil && !r.Aborted() {
+				err = o.relay(r, event)
+			}
+		}
+		if err != nil {
+			if err = x.abort(err); err != nil {
+				return false, err
+			}
+		}
+		event, err = x.nextEvent(event, o, scrub)
+	}
+}
+
+// nextEvent moves on in the reply; rows that nobody has to look at pass at once.
+func (x *executor) nextEvent(event wire.Event, o *opener, scrub bool) (wire.Event, error) {
+	r := &x.reply
+	switch {
+	case scrub && event == wire.EventRow && !r.Aborted():
+		if err := x.scrubRow(); err != nil {
+			return 0, err
+		}
+	case event == wire.EventRow && (r.Aborted() || o == nil || !o.opens):
+		return r.PassRows()
+	}
+	return r.Next()
+}
+
+// abort puts an ERR packet in place of what could not be given to the client. Errors of a connection are returned.
+func (x *executor) abort(err error) error {
+	if fatal(err) {
+		return err
+	}
+	return x.reply.Abort(x.errorPacket(err))
+}
+
+// infileFor lets the client send a file if the statement was understood as LOAD DATA LOCAL.
+func (x *executor) infileFor(plan *rewrite.Plan) error {
+	x.infileAllowed = plan != nil && plan.Effects&rewrite.LocalInfile != 0
+	defer func() { x.infileAllowed = false }()
+	return x.infile(&x.reply)
+}
+
+// begin is called before every request whose text or values matter: it takes over what other requests have changed.
+func (x *executor) begin() {
+	x.expireKeys()
+	x.facts.MultiStatements = x.multiStatements
+	x.facts.setDatabase(x.database)
+	x.facts.sawStatus(x.session.status)
+}
+
+// sawEnd takes from an OK or EOF packet what it says about the session.
+func (x *executor) sawEnd(event wire.Event) error {
+	if event == wire.EventColumnsEnd {
+		return nil
+	}
+	before := x.database
+	if err := x.observe(&x.reply); err != nil {
+		return err
+	}
+	if x.session.status.Has(wire.StatusDBDropped) {
+		x.database = ""
+	}
+	if x.database != before {
+		x.facts.setDatabase(x.database)
+		x.facts.staleDatabase = false
+	}
+	x.facts.sawStatus(x.session.status)
+	return nil
+}
+
+// after takes over what the statement changed for those after it.
+func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
+	x.diagnostics.ran(st, plan.Kind)
+	if plan.Effects&rewrite.StaleFacts != 0 {
+		// SET changes no current database, except by SET STATEMENT ... FOR another statement.
+		x.facts.markStale(plan.Kind != "SET" || st.Is(1, rewrite.KwStatement))
+	}
+	if plan.Effects&rewrite.ChangesDatabase != 0 && ok {
+		x.database = plan.Database
+		x.facts.setDatabase(plan.Database)
+		x.facts.staleDatabase = false
+	}
+	if plan.Effects&rewrite.ChangesSchema != 0 {
+		x.env.Schema.Invalidate()
+	}
+}
+
+// refuse tells the client of an error in place of a reply. Errors of a connection are returned.
+func (x *executor) refuse(err error) error {
+	if fatal(err) {
+		return err
+	}
+	x.countClass(classRefused)
+	var backend *backendError
+	if err = x.present(err); !errors.As(err, &backend) {
+		return x.session.refuse(err)
+	}
+	if err := x.answer().ERR(backend.ERR); err != nil {
+		return err
+	}
+	return x.client.Flush()
+}
+
+// present turns what only the executor knows into what clients may see.
+func (x *executor) present(err error) error {
+	switch {
+	case errors.Is(err, errOrigin):
+		x.env.Schema.Invalidate()
+	case errors.Is(err, ErrSchemaUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return newFault(codeNotUnderstood, "%s", ErrSchemaUnavailable)
+	}
+	return err
+}
+
+// errorPacket turns an error into the ERR packet that ends a reply which has begun.
+func (x *executor) errorPacket(err error) wire.ERR {
+	err = x.present(err)
+	var backend *backendError
+	if errors.As(err, &backend) {
+		return backend.ERR
+	}
+	e := errPacket(err)
+	x.server.metrics.refused(e.Code)
+	return e
+}
+
+func (x *executor) countClass(class statementClass) { x.server.metrics.statements[class].Inc() }

@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"time"
+
+	"latchkey/keystore"
+	"latchkey/keystore/cell"
+	"latchkey/rewrite"
+	"latchkey/rewrite/logical"
+)
+
+// keyset is every key that a session can use: the keyring of its connection and the service keys of the configuration.
+type keyset struct {
+	ring     *keystore.Keyring
+	services *keystore.ServiceKeys
+	now      func() time.Time
+}
+
+// sealing returns the key that seals cells of column.
+func (k *keyset) sealing(column *rewrite.Protected) (*cell.Key, error) {
+	if column.ServiceKey != "" {
+		service, ok := k.services.Lookup(column.ServiceKey)
+		if !ok {
+			return nil, errNoServiceKey(column)
+		}
+		key, err := service.SealingKey(column.Context, k.now())
+		return key, keyFault(column, err)
+	}
+	user, ok := k.ring.Sealing()
+	if !ok {
+		return nil, errNoKey(column)
+	}
+	key, err := user.ColumnKey(column.Context, 0)
+	return key, keyFault(column, err)
+}
+
+// opening returns the key that opens a cell of column with this header, or false when it is not here.
+func (k *keyset) opening(column *rewrite.Protected, h cell.Header) (*cell.Key, bool, error) {
+	if column.ServiceKey != "" {
+		service, ok := k.services.Lookup(column.ServiceKey)
+		if !ok || service.ID() != h.KeyID {
+			return nil, false, nil
+		}
+		key, err := service.ColumnKey(column.Context, h.Epoch)
+		return key, err == nil, keyFault(column, err)
+	}
+	user, ok := k.ring.Lookup(h.KeyID)
+	if !ok {
+		return nil, false, nil
+	}
+	key, err := user.ColumnKey(column.Context, h.Epoch)
+	return key, err == nil, keyFault(column, err)
+}
+
+// ids returns the key ids whose cells this session may overwrite in column.
+func (k *keyset) ids(column *rewrite.Protected) []cell.KeyID {
+	if column.ServiceKey != "" {
+		if service, ok := k.services.Lookup(column.ServiceKey); ok {
+			return []cell.KeyID{service.ID()}
+		}
+		return nil
+	}
+	var ids []cell.KeyID
+	for _, user := range k.ring.Keys() {
+		ids = append(ids, user.ID())
+	}
+	return ids
+}
+
+// sealIndex returns the index key for the cells that this session seals in column.
+func (k *keyset) sealIndex(column *rewrite.Protected) (*cell.IndexKey, error) {
+	if column.ServiceKey != "" {
+		indexes, err := k.indexes(column)
+		if err != nil {
+			return nil, err
+		}
+		return indexes[0], nil
+	}
+	user, ok := k.ring.Sealing()
+	if !ok {
+		return nil, errNoKey(column)
+	}
+	index, err := user.IndexKey(tagRule(column))
+	return index, keyFault(column, err)
+}
+
+// indexes returns the index keys whose cells a search in column sees, in the order of the keyring. There is at least one.
+func (k *keyset) indexes(column *rewrite.Protected) ([]*cell.IndexKey, error) {
+	rule := tagRule(column)
+	if column.ServiceKey != "" {
+		service, ok := k.services.Lookup(column.ServiceKey)
+		if !ok {
+			return nil, errNoServiceKey(column)
+		}
+		index, err := service.IndexKey(rule)
+		return []*cell.IndexKey{index}, keyFault(column, err)
+	}
+	users := k.ring.Keys()
+	if len(users) == 0 {
+		return nil, errNoKey(column)
+	}
+	indexes := make([]*cell.IndexKey, len(users))
+	for i, user := range users {
+		index, err := user.IndexKey(rule)
+		if err != nil {
+			return nil, keyFault(column, err)
+		}
+		indexes[i] = index
+	}
+	return indexes, nil
+}
+
+// writable refuses what no keyring of this session may write: a table without an owner column has one owner, so with two
+// keys nobody can say whose the row is.
+func (k *keyset) writable(columns []*rewrite.Protected) error {
+	for _, column := range columns {
+		if column.ServiceKey == "" && column.Owner == "" && k.ring.Len() > 1 {
+			return errNotPossible(column, "with two or more keys on the connection a table without an owner column is read-only; "+
+				"push one key, or name the table's owner column in the policy")
+		}
+	}
+	return nil
+}
+
+// tagRule is what index keys of column are derived for.
+func tagRule(column *rewrite.Protected) keystore.TagRule {
+	rule := keystore.TagRule{Context: column.Context, Collation: column.Type.Collation, Pad: keystore.NoPad, WeightVersion: logical.WeightVersion}
+	if rule.Collation == "" {
+		rule.Collation = "binary"
+	}
+	if column.Type.PadSpace() {
+		rule.Pad = keystore.PadSpace
+	}
+	return rule
+}
+
+// keyFault hides why a derivation failed: the key was wiped by a concurrent change, or the clock is not set.
+func keyFault(column *rewrite.Protected, err error) error {
+	if err == nil {
+		return nil
+	}
+	if err == keystore.ErrClock {
+		return errNotPossible(column, "the clock of the proxy's host is not set")
+	}
+	return errNoKey(column)
+}
+
+// sealer seals the values of one session. Its buffers are reused from value to value.
+type sealer struct {
+	keys    *keyset
+	weights []byte
+	// sealed counts cells for the metrics.
+	sealed uint64
+}
+
+// seal appends to dst the cell of a value of column, given as its canonical text. canonical must not overlap the spare
+// capacity of dst.
+func (s *sealer) seal(dst []byte, column *rewrite.Protected, canonical []byte) ([]byte, error) {
+	if len(column.Bind) > 0 {
+		return dst, errNotPossible(column, "binding cells to other columns of the row is not supported")
+	}
+	key, err := s.keys.sealing(column)
+	if err != nil {
+		return dst, err
+	}
+	params := cell.Params{Family: column.Type.Family(), Plaintext: canonical, Pad: column.Pad}
+	if column.Search {
+		index, err := s.keys.sealIndex(column)
+		if err != nil {
+			return dst, err
+		}
+		tag, err := s.tag(column, index, canonical)
+		if err != nil {
+			return dst, err
+		}
+		params.Tag = &tag
+	}
+	if column.Capacity > 0 && int64(cell.SealedLen(len(canonical), column.Pad, column.Search)) > column.Capacity {
+		return dst, errTooWide(column)
+	}
+	s.sealed++
+	return key.Seal(dst, params), nil
+}
+
+// tag computes the search tag of a value under one index key.
+func (s *sealer) tag(column *rewrite.Protected, index *cell.IndexKey, canonical []byte) (cell.Tag, error) {
+	weights, err := column.Type.Weights(s.weights[:0], canonical)
+	if err != nil {
+		return cell.Tag{}, errConversion(column, err)
+	}
+	tag := index.Tag(weights)
+	clear(weights)
+	s.weights = weights[:0]
+	return tag, nil
+}
+
+// prefixRange is a half-open range of cells, as bytes: those that carry one search tag.
+type prefixRange struct {
+	low, high [cell.PrefixSize]byte
+}
+
+// ranges returns where the cells of column lie whose value equals canonical, one range for every key in sight.
+func (s *sealer) ranges(column *rewrite.Protected, canonical []byte) ([]prefixRange, error) {
+	indexes, err := s.keys.indexes(column)
+	if err != nil {
+		return nil, err
+	}
+	ranges := make([]prefixRange, len(indexes))
+	for i, index := range indexes {
+		tag, err := s.tag(column, index, canonical)
+		if err != nil {
+			return nil, err
+		}
+		ranges[i].low, ranges[i].high = cell.PrefixRange(tag)
+	}
+	return ranges, nil
+}
+
+// equalsDefault tells whether a value equals what an empty physical value means under the column's collation. An empty
+// value carries no tag, so a search for the declared default looks for both.
+func (s *sealer) equalsDefault(column *rewrite.Protected, canonical []byte) (bool, error) {
+	if !column.HasOnEmpty || column.OnEmpty == nil {
+		return false, nil
+	}
+	value, err := column.Type.Weights(nil, canonical)
+	if err != nil {
+		return false, errConversion(column, err)
+	}
+	byDefault, err := column.Type.Weights(nil, column.OnEmpty)
+	if err != nil {
+		return false, errConversion(column, err)
+	}
+	equal := string(value) == string(byDefault)
+	clear(value)
+	return equal, nil
+}
