@@ -28,17 +28,15 @@ func (t *Type) addressInput(in Input, s *Session) (value []byte, binary bool, er
 	return nil, false, ErrNotPlain
 }
 
-// canonicalUUID converts 32 hexadecimal digits, with the usual four dashes or none, and 16 bytes.
+// canonicalUUID converts 32 hexadecimal digits, with the usual four dashes or none. Bytes are not plain: the server takes them
+// for its own storage order. Nor are versions from 6 without the variant bit, which newer servers refuse.
 func (t *Type) canonicalUUID(dst []byte, in Input, s *Session) ([]byte, error) {
 	value, raw, err := t.addressInput(in, s)
 	if err != nil {
 		return dst, err
 	}
 	if raw {
-		if len(value) != 16 {
-			return dst, ErrNotPlain
-		}
-		return appendUUID(dst, value), nil
+		return dst, ErrNotPlain
 	}
 	digits := value
 	if len(value) == 36 && value[8] == '-' && value[13] == '-' && value[18] == '-' && value[23] == '-' {
@@ -47,6 +45,9 @@ func (t *Type) canonicalUUID(dst []byte, in Input, s *Session) ([]byte, error) {
 	var id [16]byte
 	if len(digits) == 32 {
 		if _, err := hex.Decode(id[:], digits); err == nil {
+			if id[6] >= 0x60 && id[8] < 0x80 {
+				return dst, ErrNotPlain
+			}
 			return appendUUID(dst, id[:]), nil
 		}
 	}

@@ -42,11 +42,13 @@ var (
 
 // findCharset returns a character set by name; utf8 is utf8mb3 and binary has no characters.
 func findCharset(name string) (*charset, error) {
-	c, ok := charsets[foldName(name)]
-	if !ok {
-		return nil, errUnknownNaming
+	if c, ok := charsets[name]; ok {
+		return c, nil
 	}
-	return c, nil
+	if c, ok := charsets[foldName(name)]; ok {
+		return c, nil
+	}
+	return nil, errUnknownNaming
 }
 
 func foldName(name string) string {

@@ -60,7 +60,7 @@ func (t *Type) Definition(s *Session) Definition {
 		d.ExtType = names[t.Family()]
 		d.Flags |= FlagBinary | FlagUnsigned
 		latin1 := charsets["latin1"]
-		return describe(d, chars[t.Family()], 1, latin1.defaultID, s)
+		return describe(d, chars[t.Family()], chars[t.Family()], latin1.defaultID, s)
 	case FamilyBinary:
 		d.Flags |= FlagBinary
 		if t.Kind != KindBinary && t.Kind != KindVarbinary {
@@ -105,7 +105,6 @@ func (t *Type) textDefinition(d Definition, s *Session) Definition {
 	if t.co.weights == weightsBinary {
 		d.Flags |= FlagBinary
 	}
-	own := uint64(t.cs.maxLen)
 	chars := uint64(t.Length)
 	switch t.Kind {
 	case KindChar, KindVarchar:
@@ -122,27 +121,26 @@ func (t *Type) textDefinition(d Definition, s *Session) Definition {
 		}
 	default:
 		d.Flags |= FlagBlob
-		own = 1
-		chars = uint64(t.byteCap() / t.cs.width())
 		if t.Kind == KindJSON {
 			d.ExtFormat = "json"
 		}
+		return describe(d, uint64(t.byteCap()/t.cs.width()), uint64(t.byteCap()), t.co.id, s)
 	}
-	return describe(d, chars, own, t.co.id, s)
+	return describe(d, chars, chars*uint64(t.cs.maxLen), t.co.id, s)
 }
 
-// describe sets charset and length of chars characters in character_set_results; ownLen and ownID are those of the column,
+// describe sets charset and length of chars characters in character_set_results. ownLength and ownID are those of the column,
 // which hold when there is no conversion.
-func describe(d Definition, chars, ownLen uint64, ownID uint16, s *Session) Definition {
+func describe(d Definition, chars, ownLength uint64, ownID uint16, s *Session) Definition {
 	d.Charset = ownID
 	if s.ResultsCharset != "" {
 		if results, err := findCharset(s.ResultsCharset); err == nil {
-			d.Charset, ownLen = results.defaultID, uint64(results.maxLen)
+			d.Charset, ownLength = results.defaultID, chars*uint64(results.maxLen)
 			if s.ResultsCollation != 0 {
 				d.Charset = s.ResultsCollation
 			}
 		}
 	}
-	d.Length = uint32(min(chars*ownLen, math.MaxUint32))
+	d.Length = uint32(min(ownLength, math.MaxUint32))
 	return d
 }

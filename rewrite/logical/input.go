@@ -5,27 +5,28 @@ type InputKind byte
 
 // Kinds of input. Those named Wire are parameters of COM_STMT_EXECUTE as [FromWire] returns them.
 const (
-	InputString       InputKind = iota + 1 // '...': Bytes is the value, unescaped, in Charset
-	InputInteger                           // 12: Bytes is the digits
-	InputDecimal                           // 12.5: Bytes is the digits and the point
-	InputFloat                             // 1.25e1: Bytes is the text
-	InputHexString                         // x'4142', always a binary string: Bytes is the decoded value
-	InputHexNumber                         // 0x4142, a string or a number by context: Bytes is the decoded value
-	InputBit                               // b'101' or 0b101: Bytes is the decoded value, right aligned
-	InputTrue                              // TRUE
-	InputFalse                             // FALSE
-	InputDate                              // DATE'...': Bytes is the text between the quotes
-	InputTime                              // TIME'...'
-	InputTimestamp                         // TIMESTAMP'...'
-	InputWireSigned                        // TINY, SHORT, INT24, LONG, LONGLONG: Bytes is 1, 2, 4 or 8 bytes, little endian
-	InputWireUnsigned                      // the same with the unsigned flag
-	InputWireFloat                         // FLOAT: 4 bytes
-	InputWireDouble                        // DOUBLE: 8 bytes
-	InputWireDecimal                       // NEWDECIMAL: text
-	InputWireBytes                         // a BLOB type: a binary string, not converted from the client's charset
-	InputWireDate                          // DATE: 0, 4, 7 or 11 bytes
-	InputWireDateTime                      // DATETIME or TIMESTAMP: 0, 4, 7 or 11 bytes
-	InputWireTime                          // TIME: 0, 8 or 12 bytes
+	InputString        InputKind = iota + 1 // '...': Bytes is the value, unescaped, in Charset
+	InputInteger                            // 12: Bytes is the digits
+	InputDecimal                            // 12.5: Bytes is the digits and the point
+	InputFloat                              // 1.25e1: Bytes is the text
+	InputHexString                          // x'4142', always a binary string: Bytes is the decoded value
+	InputHexNumber                          // 0x4142, a string or a number by context: Bytes is the decoded value
+	InputBit                                // b'101' or 0b101: Bytes is the decoded value, right aligned
+	InputTrue                               // TRUE
+	InputFalse                              // FALSE
+	InputDate                               // DATE'...': Bytes is the text between the quotes
+	InputTime                               // TIME'...'
+	InputTimestamp                          // TIMESTAMP'...'
+	InputWireSigned                         // TINY, SHORT, YEAR, LONG, LONGLONG: Bytes is 1, 2, 4 or 8 bytes, little endian
+	InputWireUnsigned                       // the same with the unsigned flag
+	InputWireFloat                          // FLOAT: 4 bytes
+	InputWireDouble                         // DOUBLE: 8 bytes
+	InputWireDecimal                        // NEWDECIMAL: text
+	InputWireBytes                          // a BLOB type: a binary string, not converted from the client's charset
+	InputWireDate                           // DATE: 0, 4, 7 or 11 bytes
+	InputWireDateTime                       // DATETIME: 0, 4, 7 or 11 bytes
+	InputWireTimestamp                      // TIMESTAMP: the same; the server takes it through UTC and back
+	InputWireTime                           // TIME: 0, 8 or 12 bytes
 )
 
 // Input is one value of a statement. NULL and DEFAULT are the caller's: they have no canonical text.
@@ -65,7 +66,8 @@ const (
 
 // FromWire returns the Input of a COM_STMT_EXECUTE parameter. wireType is the type's byte, unsigned its 0x8000 flag, raw the
 // value without its length prefix (strings, decimals and temporal types) or of fixed width. The Input borrows raw. A type that
-// MariaDB's server does not convert in one certain way is ErrNotPlain, as is a width that does not fit the type.
+// MariaDB's server does not convert in one certain way is ErrNotPlain (it reads INT24 parameters as empty), as is a width that
+// does not fit the type.
 func FromWire(wireType byte, unsigned bool, raw []byte) (Input, error) {
 	in := Input{Bytes: raw}
 	width := -1
@@ -74,7 +76,7 @@ func FromWire(wireType byte, unsigned bool, raw []byte) (Input, error) {
 		width = 1
 	case wireShort, wireYear:
 		width = 2
-	case wireInt24, wireLong:
+	case wireLong:
 		width = 4
 	case wireLongLong:
 		width = 8
@@ -90,8 +92,10 @@ func FromWire(wireType byte, unsigned bool, raw []byte) (Input, error) {
 		in.Kind = InputWireBytes
 	case wireDate:
 		in.Kind = InputWireDate
-	case wireDateTime, wireTimestamp:
+	case wireDateTime:
 		in.Kind = InputWireDateTime
+	case wireTimestamp:
+		in.Kind = InputWireTimestamp
 	case wireTime:
 		in.Kind = InputWireTime
 	default:

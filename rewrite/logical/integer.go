@@ -285,6 +285,9 @@ func (t *Type) storedFloat(f float64) (float64, error) {
 	if t.Kind == KindFloat {
 		f = float64(float32(f))
 	}
+	if f == 0 {
+		return 0, nil // the server stores no negative zero
+	}
 	return f, nil
 }
 

@@ -115,6 +115,9 @@ func (t *Type) canonicalSet(dst []byte, in Input, s *Session) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
+	if len(text) == 0 && len(in.Bytes) > 0 {
+		return dst, ErrNotPlain
+	}
 	bits, err := t.setBits(text)
 	if err != nil {
 		return dst, err
@@ -128,6 +131,9 @@ func (t *Type) setBits(text []byte) (uint64, error) {
 		return 0, nil
 	}
 	for part := range bytes.SplitSeq(text, []byte(",")) {
+		if bytes.HasSuffix(part, []byte(" ")) {
+			return 0, ErrNotPlain
+		}
 		i, err := t.member(part)
 		if err != nil {
 			return 0, err

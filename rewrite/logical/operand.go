@@ -191,7 +191,7 @@ func (t *Type) temporalOperand(dst []byte, in Input, s *Session) ([]byte, Match,
 		if !dates {
 			return dst, 0, ErrNotPlain
 		}
-	case InputTimestamp, InputWireDateTime:
+	case InputTimestamp, InputWireDateTime, InputWireTimestamp:
 		if !dates || t.Kind == KindDate {
 			return dst, 0, ErrNotPlain
 		}
@@ -215,7 +215,7 @@ func (t *Type) temporalOperand(dst []byte, in Input, s *Session) ([]byte, Match,
 		return dst, MatchNever, nil
 	}
 	if t.Kind == KindTimestamp && !m.dateZero() {
-		switch err := m.toUTC(s, true); err {
+		switch err := m.toUTC(s); err {
 		case nil:
 		case errTemporal:
 			return dst, MatchNever, nil
@@ -277,10 +277,10 @@ func (t *Type) bitOperand(dst []byte, in Input) ([]byte, Match, error) {
 		return dst, 0, ErrNotPlain
 	}
 	u, ok := v.n.uint()
-	if !ok || v.n.neg || t.Length < 64 && u >= 1<<t.Length {
-		if v.n.neg && !v.n.zero() && t.Length == 64 {
-			return dst, 0, ErrNotPlain
-		}
+	switch {
+	case v.n.neg && !v.n.zero():
+		return dst, 0, ErrNotPlain
+	case !ok || t.Length < 64 && u >= 1<<t.Length:
 		return dst, MatchNever, nil
 	}
 	return uintNumber(u).appendText(dst), MatchValue, nil

@@ -23,6 +23,23 @@ func (t *Type) appendText(dst, canonical []byte, s *Session) ([]byte, error) {
 		return t.appendResult(dst, canonical, s)
 	case FamilyBinary:
 		return append(dst, canonical...), nil
+	case FamilyBit:
+		return t.bitBytes(dst, canonical)
+	case FamilyUUID, FamilyINET4, FamilyINET6:
+		if len(canonical) == 0 || len(canonical) > t.MaxCanonical() || !isASCII(canonical) {
+			return dst, errCorrupt
+		}
+		return toResults(dst, canonical, charsets["ascii"], s)
+	}
+	if results, err := findCharset(s.ResultsCharset); err == nil && !results.asciiBased() {
+		return dst, ErrNotPlain
+	}
+	return t.appendNumber(dst, canonical, s)
+}
+
+// appendNumber appends numbers, dates and times, which are ASCII.
+func (t *Type) appendNumber(dst, canonical []byte, s *Session) ([]byte, error) {
+	switch t.Family() {
 	case FamilyInteger:
 		if _, err := t.integerBinary(nil, canonical); err != nil {
 			return dst, err
@@ -35,20 +52,13 @@ func (t *Type) appendText(dst, canonical []byte, s *Session) ([]byte, error) {
 		return append(dst, canonical...), nil
 	case FamilyFloat, FamilyDouble:
 		return t.floatText(dst, canonical)
-	case FamilyDate, FamilyDateTime, FamilyTimestamp, FamilyTime:
-		return t.temporalText(dst, canonical, s)
 	case FamilyYear:
 		if _, ok := parseUint(canonical); !ok || len(canonical) != 4 {
 			return dst, errCorrupt
 		}
 		return append(dst, canonical...), nil
-	case FamilyBit:
-		return t.bitBytes(dst, canonical)
 	}
-	if len(canonical) == 0 || len(canonical) > t.MaxCanonical() || !isASCII(canonical) {
-		return dst, errCorrupt
-	}
-	return toResults(dst, canonical, charsets["ascii"], s)
+	return t.temporalText(dst, canonical, s)
 }
 
 // appendResult converts text to character_set_results.

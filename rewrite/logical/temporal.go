@@ -133,7 +133,7 @@ func wireMoment(in Input) (m moment, ok bool) {
 		}
 		return m, m.micro < 1e6
 	}
-	m.hasDate, m.hasTime = true, in.Kind == InputWireDateTime
+	m.hasDate, m.hasTime = true, in.Kind != InputWireDate
 	switch len(b) {
 	case 11:
 		m.micro = int(binary.LittleEndian.Uint32(b[7:]))
@@ -181,6 +181,9 @@ func (t *Type) assignedMoment(in Input, s *Session) (m moment, certain bool, err
 		m, ok = parseTime(text)
 	case InputWireDate, InputWireDateTime, InputWireTime:
 		m, ok = wireMoment(in)
+	case InputWireTimestamp:
+		m, ok = wireMoment(in)
+		ok = ok && m.survivesUTC(s)
 	case InputInteger:
 		m, ok = integerDate(in)
 		ok = ok && t.Kind == KindDate
@@ -223,7 +226,7 @@ func (t *Type) canonicalTemporal(dst []byte, in Input, s *Session) ([]byte, erro
 	}
 	m.micro -= cut
 	if t.Kind == KindTimestamp && !m.dateZero() {
-		if err := m.toUTC(s, true); err != nil {
+		if err := m.toUTC(s); err != nil {
 			if err == errTemporal && !certain {
 				err = ErrNotPlain
 			}
@@ -301,8 +304,8 @@ func daysIn(year, month int) int {
 const maxTimestamp = 1<<31 - 1
 
 // toUTC turns a valid local date and time of the session's zone into UTC. A local time that the zone skips or has twice is
-// ErrNotPlain. Where ranged, what a TIMESTAMP cannot hold is errTemporal.
-func (m *moment) toUTC(s *Session, ranged bool) error {
+// ErrNotPlain. What a TIMESTAMP cannot hold is errTemporal.
+func (m *moment) toUTC(s *Session) error {
 	if s.TimeZone == nil {
 		return ErrNotPlain
 	}
@@ -320,13 +323,25 @@ func (m *moment) toUTC(s *Session, ranged bool) error {
 			return ErrNotPlain
 		}
 	}
-	if unix := local.Unix(); ranged && (unix < 0 || unix > maxTimestamp || unix == 0 && m.micro == 0) {
+	if unix := local.Unix(); unix < 0 || unix > maxTimestamp || unix == 0 && m.micro == 0 {
 		return errTemporal
 	}
 	utc := local.UTC()
 	m.year, m.month, m.day = utc.Year(), int(utc.Month()), utc.Day()
 	m.hour, m.min, m.sec = utc.Hour(), utc.Minute(), utc.Second()
 	return nil
+}
+
+// survivesUTC says that a TIMESTAMP parameter comes out of the server's way through UTC as it went in.
+func (m *moment) survivesUTC(s *Session) bool {
+	if m.dateZero() {
+		return m.clockZero()
+	}
+	if m.month < 1 || m.month > 12 || m.day < 1 || m.day > daysIn(m.year, m.month) || m.hour > 23 || m.min > 59 || m.sec > 59 {
+		return false
+	}
+	utc := *m
+	return utc.toUTC(s) == nil
 }
 
 func (m *moment) sameClock(local time.Time) bool {

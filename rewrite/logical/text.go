@@ -59,7 +59,11 @@ func (s *Session) asciiLiteral(in Input) ([]byte, error) {
 	return b, nil
 }
 
-// text returns the value of a text or binary literal as UTF-8, as a column of character set cs would take it over.
+// surrogateLead begins the surrogates, which MariaDB's UTF-8 admits and Go's does not.
+const surrogateLead = 0xED
+
+// text returns the value of a text or binary literal as UTF-8, as a column of character set cs would take it over. With
+// errMalformed the bytes are no text of cs, and come back as they are.
 func (s *Session) text(in Input, cs *charset) ([]byte, error) {
 	b, from, err := s.literal(in)
 	if err != nil {
@@ -74,8 +78,8 @@ func (s *Session) text(in Input, cs *charset) ([]byte, error) {
 	}
 	text, err := from.toUTF8(nil, b)
 	switch {
-	case errors.Is(err, errMalformed) && same && cs.runes == nil:
-		return nil, errIncorrect
+	case errors.Is(err, errMalformed) && same && cs.runes == nil && bytes.IndexByte(b, surrogateLead) < 0:
+		return b, errMalformed
 	case err != nil:
 		return nil, ErrNotPlain
 	}
@@ -124,7 +128,7 @@ func (t *Type) assignedText(in Input, s *Session) ([]byte, error) {
 func (t *Type) canonicalString(dst []byte, in Input, s *Session) ([]byte, error) {
 	text, err := t.assignedText(in, s)
 	if err != nil {
-		return dst, err
+		return dst, t.malformed(text, err)
 	}
 	encoded := t.cs.encodedLen(text)
 	switch t.Kind {
@@ -147,6 +151,22 @@ func (t *Type) canonicalString(dst []byte, in Input, s *Session) ([]byte, error)
 		text = bytes.TrimRight(text, " ")
 	}
 	return append(dst, text...), nil
+}
+
+// malformed returns the error for bytes that are no text. Where they might also be too long, it is not certain which of the
+// two errors MariaDB gives.
+func (t *Type) malformed(b []byte, err error) error {
+	most := t.byteCap()
+	if t.Kind == KindChar || t.Kind == KindVarchar {
+		most = t.Length
+	}
+	switch {
+	case !errors.Is(err, errMalformed):
+		return err
+	case len(b) > most:
+		return ErrNotPlain
+	}
+	return errIncorrect
 }
 
 // cutString decides about a text with too many characters: spaces may go from a CHAR without a word, from a VARCHAR with a note.
@@ -219,7 +239,7 @@ func (t *Type) assignedBytes(in Input, s *Session, width int) ([]byte, error) {
 func (t *Type) canonicalJSON(dst []byte, in Input, s *Session) ([]byte, error) {
 	text, err := t.assignedText(in, s)
 	if err != nil {
-		return dst, err
+		return dst, t.malformed(text, err)
 	}
 	if len(text) > t.byteCap() {
 		return dst, errTooLong
@@ -234,7 +254,7 @@ func (t *Type) canonicalJSON(dst []byte, in Input, s *Session) ([]byte, error) {
 }
 
 // plainJSON says that valid JSON holds nothing on which MariaDB has a rule of its own: no deep nesting (it stops at 32) and
-// no surrogate by escape.
+// no lone surrogate by escape.
 func plainJSON(text []byte) bool {
 	const deepest = 31
 	depth := 0
@@ -244,8 +264,11 @@ func plainJSON(text []byte) bool {
 		switch {
 		case quoted && c == '\\':
 			i++
-			if text[i] == 'u' && (text[i+1] == 'd' || text[i+1] == 'D') && text[i+2] >= '8' {
-				return false
+			if text[i] == 'u' && surrogate(text[i+1:]) {
+				if !surrogatePair(text[i+1:]) {
+					return false
+				}
+				i += len(`d83d\ude00`)
 			}
 		case c == '"':
 			quoted = !quoted
@@ -259,6 +282,21 @@ func plainJSON(text []byte) bool {
 		}
 	}
 	return true
+}
+
+// surrogate says that four hexadecimal digits, which valid JSON has behind \u, name a surrogate.
+func surrogate(digits []byte) bool {
+	return (digits[0]|0x20) == 'd' && digits[1] >= '8'
+}
+
+// surrogatePair says that the digits behind a \u are a high surrogate and the low one is escaped right behind it.
+func surrogatePair(text []byte) bool {
+	const pair = len(`d83d\ude00`)
+	if len(text) < pair || text[4] != '\\' || text[5] != 'u' || !surrogate(text[6:]) {
+		return false
+	}
+	high, low := hexDigit(text[1]), hexDigit(text[7])
+	return high < 0xC && low >= 0xC
 }
 
 // hopelessJSON says that text cannot begin a JSON document.

@@ -185,7 +185,11 @@ func (t *Type) String() string {
 // tableCollation. s gives the time zone for a TIMESTAMP's default. column is the column's name, unquoted: JSON's CHECK holds it.
 func (t *Type) Declaration(column, tableCollation string, s *Session) (string, error) {
 	def := t.Default
-	if t.HasDefault && t.Kind == KindTimestamp {
+	switch t.Family() {
+	case FamilyTimestamp, FamilyFloat, FamilyDouble, FamilyInteger:
+		if !t.HasDefault {
+			break
+		}
 		var err error
 		if def, err = t.AppendText(nil, def, s); err != nil {
 			return "", err
@@ -230,12 +234,8 @@ func (t *Type) attributes(def []byte) string {
 
 func (t *Type) writeDefault(b *strings.Builder, def []byte) {
 	switch t.Family() {
-	case FamilyInteger, FamilyYear:
-		text, _ := t.AppendText(nil, def, &Session{})
-		b.Write(text)
-	case FamilyDecimal, FamilyFloat, FamilyDouble:
-		text, _ := t.AppendText(nil, def, &Session{})
-		b.Write(text)
+	case FamilyInteger, FamilyYear, FamilyDecimal, FamilyFloat, FamilyDouble:
+		b.Write(def)
 	case FamilyBit:
 		n, _ := parseUint(def)
 		fmt.Fprintf(b, "b'%b'", n)

@@ -12,17 +12,15 @@ const WeightVersion = 1
 
 // weightLevel is one level of a collation's weights of ASCII characters.
 type weightLevel struct {
-	width   int    // bytes of a weight
-	weights string // 128 weights
-	none    string // characters without a weight of their own: ignorable, or not in the character set
+	width   int       // bytes of a weight
+	weights string    // 128 weights
+	none    [2]uint64 // one bit for each character without a weight of its own: ignorable, or not in the character set
 }
 
 // of returns the weight of an ASCII character; ok is false when it has none.
 func (l *weightLevel) of(c byte) (string, bool) {
-	for i := range len(l.none) {
-		if l.none[i] == c {
-			return "", false
-		}
+	if l.none[c/64]&(1<<(c%64)) != 0 {
+		return "", false
 	}
 	return l.weights[int(c)*l.width : int(c+1)*l.width], true
 }

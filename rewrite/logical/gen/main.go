@@ -62,9 +62,8 @@ func run(dsn, out string) error {
 type charset struct {
 	name   string
 	maxLen int
-	def    int      // id of the default collation
-	high   []rune   // of 8-bit sets: the character of each byte, -1 for none
-	back   []string // of 8-bit sets: hex of the bytes that a character converts back to
+	def    int    // id of the default collation
+	runes  []rune // of 8-bit sets: the character of each byte, -1 for none
 }
 
 type collation struct {
@@ -128,7 +127,7 @@ func (g *generator) readCharsets() error {
 			q := fmt.Sprintf("SELECT HEX(CONVERT(_%[1]s x'%02[2]X' USING utf32)), HEX(CONVERT(CONVERT(_%[1]s x'%02[2]X' USING utf32) USING %[1]s))", c.name, b)
 			if err := g.db.QueryRow(q).Scan(&text, &back); err != nil {
 				// The server refuses a byte that is no character of the set as an argument.
-				c.high = append(c.high, -1)
+				c.runes = append(c.runes, -1)
 				continue
 			}
 			var r rune
@@ -138,10 +137,10 @@ func (g *generator) readCharsets() error {
 			if r == '?' && b != '?' || r == 0xFFFD {
 				r = -1
 			}
-			if r >= 0 && back != fmt.Sprintf("%02X", b) {
-				c.back = append(c.back, fmt.Sprintf("%02X->%s", b, back))
+			if back != fmt.Sprintf("%02X", b) {
+				r = -1 // a second byte for a character: it would not come back as it went in
 			}
-			c.high = append(c.high, r)
+			c.runes = append(c.runes, r)
 		}
 	}
 	return nil
@@ -181,7 +180,7 @@ func (g *generator) supported(name string) bool {
 	}
 	for _, c := range g.charsets {
 		if c.name == name {
-			return c.high != nil
+			return c.runes != nil
 		}
 	}
 	return false
@@ -329,18 +328,19 @@ func (g *generator) register(levels [][128]string) int {
 			width = max(width, len(w)/2)
 		}
 		fmt.Fprintf(&b, "\n{%d, ", width)
-		var data, none bytes.Buffer
+		var data bytes.Buffer
+		var none [2]uint64
 		for c, w := range level {
 			raw, _ := hex.DecodeString(w)
 			if len(raw) != width {
 				raw = make([]byte, width)
-				fmt.Fprintf(&none, "\\x%02x", c)
+				none[c/64] |= 1 << (c % 64)
 			}
 			for _, x := range raw {
 				fmt.Fprintf(&data, "\\x%02x", x)
 			}
 		}
-		fmt.Fprintf(&b, "\"%s\", \"%s\"},", data.String(), none.String())
+		fmt.Fprintf(&b, "\"%s\", [2]uint64{%#x, %#x}},", data.String(), none[0], none[1])
 	}
 	b.WriteString("\n}")
 	key := b.String()
@@ -359,17 +359,14 @@ func (g *generator) source() []byte {
 	b.WriteString("// charsets are the server's character sets, by name.\nvar charsets = map[string]*charset{\n")
 	for _, c := range g.charsets {
 		fmt.Fprintf(&b, "%q: {name: %q, maxLen: %d, defaultID: %d", c.name, c.name, c.maxLen, c.def)
-		if c.high != nil {
+		if c.runes != nil {
 			b.WriteString(", runes: &[256]rune{")
-			for _, r := range c.high {
+			for _, r := range c.runes {
 				fmt.Fprintf(&b, "%d, ", r)
 			}
 			b.WriteString("}")
 		}
 		b.WriteString("},\n")
-		if c.back != nil {
-			fmt.Fprintf(os.Stderr, "%s: bytes that do not convert back: %s\n", c.name, strings.Join(c.back, " "))
-		}
 	}
 	b.WriteString("}\n\n// collations are the server's collations, by id.\nvar collations = []collation{\n")
 	sort.Slice(g.collations, func(i, j int) bool { return g.collations[i].id < g.collations[j].id })
