@@ -98,14 +98,14 @@ var rules = []rule{
 	{
 		reason: "what serves tests stays out of the program",
 		of:     []string{"..."},
-		except: []string{"internal/mariadbtest", "internal/testcert", "internal/faultconn"},
-		never: []string{"testing", module + "/internal/mariadbtest", module + "/internal/testcert", module + "/internal/faultconn",
-			"github.com/rogpeppe/go-internal/..."},
+		except: []string{"internal/mariadbtest", "internal/latchkeytest", "internal/testcert", "internal/faultconn"},
+		never: []string{"testing", "github.com/rogpeppe/go-internal/...", module + "/internal/mariadbtest", module + "/internal/latchkeytest",
+			module + "/internal/testcert", module + "/internal/faultconn"},
 	},
 	{
 		reason: "the data path does not use a driver: drivers serve tests",
 		of:     []string{"..."},
-		except: []string{"internal/mariadbtest", "rewrite/logical/gen"},
+		except: []string{"internal/mariadbtest", "internal/latchkeytest", "rewrite/logical/gen"},
 		never:  []string{"github.com/go-sql-driver/..."},
 	},
 	{

@@ -175,6 +175,14 @@ func (c *Config) Unavailable() Problems {
 	return all
 }
 
+// WithoutPolicy returns a copy without the policy, and without what is known of
+// places in the file: two of them are equal when the settings are.
+func (c *Config) WithoutPolicy() *Config {
+	settings := *c
+	settings.Policy, settings.away, settings.mode = nil, nil, place{}
+	return &settings
+}
+
 // config reads the whole file.
 func (d *document) config(root ast.Node, c *Config) {
 	var databases ast.Node

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -128,19 +129,10 @@ func printAlters(ctx context.Context, config *configs.Config, out io.Writer) err
 	if keys.fleet == nil {
 		return fmt.Errorf("%s: keystore.secret_file is needed to authenticate annotations; make one with latchkey keygen --fleet", config.File)
 	}
-	inspection, err := inspect(ctx, config)
+	alters, err := readAlters(ctx, config, keys)
 	if err != nil {
 		return err
 	}
-	defer inspection.Close()
-	rewrite.Protect(inspection.Schema, config.Policy, keys.verify())
-	alters := rewrite.Alters(inspection.Schema, config.Policy, rewrite.AlterOptions{
-		MAC: func(body []byte) []byte {
-			mac := keys.fleet.SchemaMAC(config.Keystore.Realm, body)
-			return mac[:]
-		},
-		HasRows: inspection.HasRows,
-	})
 	for _, alter := range alters {
 		for _, note := range alter.Notes {
 			if _, err := fmt.Fprintf(out, "-- %s.%s: %s\n", oneLine(alter.Database), oneLine(alter.Table), note); err != nil {
@@ -157,6 +149,24 @@ func printAlters(ctx context.Context, config *configs.Config, out io.Writer) err
 	return nil
 }
 
+// readAlters reads the schema and returns the statements that make it ready. The
+// keys must have a fleet secret.
+func readAlters(ctx context.Context, config *configs.Config, keys *keys) ([]rewrite.Alter, error) {
+	inspection, err := inspect(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer inspection.Close()
+	rewrite.Protect(inspection.Schema, config.Policy, keys.verify())
+	return rewrite.Alters(inspection.Schema, config.Policy, rewrite.AlterOptions{
+		MAC: func(body []byte) []byte {
+			mac := keys.fleet.SchemaMAC(config.Keystore.Realm, body)
+			return mac[:]
+		},
+		HasRows: inspection.HasRows,
+	}), nil
+}
+
 // oneLine keeps a name inside the comment it is printed in.
 func oneLine(name string) string {
 	return strings.Map(func(r rune) rune {
@@ -169,7 +179,7 @@ func oneLine(name string) string {
 
 // inspect reads schema and settings of the backend.
 func inspect(ctx context.Context, config *configs.Config) (*proxy.Inspection, error) {
-	schema, err := schemaConfig(config, nil)
+	schema, err := schemaConfig(config, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,8 @@
 // Package cli is the latchkey command, one file a subcommand: it reads flags and
 // configuration, wires the other packages together and turns their errors into
 // exit codes. It holds no logic of its own. Results go to standard output, all
-// else to standard error, and no key is printed but the one that keygen makes.
+// else to standard error. No key is printed but the one that keygen makes and those of
+// the demo's made-up users.
 package cli
 
 import (
@@ -65,7 +66,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(), newKeygen(), newVersion())
+	root.AddCommand(newCheck(), newDemo(), newKeygen(), newServe(), newVersion())
 	return root
 }
 

@@ -115,7 +115,7 @@ func (k *keys) close() {
 
 // schemaConfig is how Latchkey's own account reads the schema; keys may be nil
 // where no annotation is looked at.
-func schemaConfig(config *configs.Config, k *keys) (proxy.SchemaConfig, error) {
+func schemaConfig(config *configs.Config, k *keys, log *slog.Logger) (proxy.SchemaConfig, error) {
 	backendTLS, err := config.Backend.TLS.Config(config.Backend.Address)
 	if err != nil {
 		return proxy.SchemaConfig{}, err
@@ -126,7 +126,7 @@ func schemaConfig(config *configs.Config, k *keys) (proxy.SchemaConfig, error) {
 		PasswordFile:     config.Backend.PasswordFile,
 		TLS:              backendTLS,
 		KeystoreDatabase: config.Keystore.Database,
-		Logger:           slog.Default(),
+		Logger:           log,
 	}
 	if k != nil {
 		schema.Verify = k.verify()

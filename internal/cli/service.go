@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"latchkey/configs"
+	"latchkey/keystore"
+	"latchkey/proxy"
+	"latchkey/rewrite"
+)
+
+// stopTimeout is how long statements may go on after the request to stop.
+const stopTimeout = 30 * time.Second
+
+// service is a proxy with everything it needs, from one configuration.
+type service struct {
+	config *configs.Config
+	log    *slog.Logger
+	keys   *keys
+	cache  *keystore.Cache
+	schema *proxy.SchemaLoader
+	server *proxy.Server
+
+	policy *rewrite.Policy // in force; of the goroutine that runs reload
+}
+
+// newService reads the key files and puts a proxy together. The caller closes it.
+func newService(config *configs.Config, log *slog.Logger) (*service, error) {
+	if problems := config.Unavailable(); len(problems) > 0 {
+		return nil, problems
+	}
+	k, err := loadKeys(config)
+	for _, warning := range k.warnings {
+		log.Warn("key file", "problem", warning.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &service{config: config, log: log, keys: k, policy: config.Policy}
+	if err := s.assemble(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *service) assemble() error {
+	var err error
+	keystoreConfig := &s.config.Keystore
+	s.cache, err = keystore.NewCache(keystoreConfig.Realm, keystoreConfig.CacheSize, keystoreConfig.CacheTTL, time.Now)
+	if err != nil {
+		return fmt.Errorf("keystore: %w", err)
+	}
+	schema, err := schemaConfig(s.config, s.keys, s.log)
+	if err != nil {
+		return err
+	}
+	s.schema = proxy.NewSchemaLoader(schema, s.config.Policy)
+	accounts := make(map[string]proxy.Account, len(s.config.Accounts))
+	for login, account := range s.config.Accounts {
+		accounts[login] = proxy.Account{Raw: account.Raw, Key: s.keys.accounts[login]}
+	}
+	s.server, err = proxy.NewServer(proxy.Config{
+		Listen:  s.config.Listen.ListenConfig,
+		Backend: s.config.Backend.BackendConfig,
+		Version: Version(),
+		Logger:  s.log,
+		Protection: &proxy.Protection{
+			Schema:            s.schema,
+			Services:          s.keys.services,
+			Cache:             s.cache,
+			Accounts:          accounts,
+			AllowInsecureKeys: s.config.AllowInsecureKeys,
+			KeyringIdle:       s.config.KeyringIdle,
+		},
+	})
+	return err
+}
+
+// close wipes the keys.
+func (s *service) close() {
+	if s.cache != nil {
+		s.cache.Purge()
+	}
+	s.keys.close()
+}
+
+// run serves clients until ctx ends or the listener fails, and then lets running
+// statements finish. It reloads the policy whenever reload receives. ready is
+// called once with the addresses that are listened on; admin is nil when the
+// endpoint is off.
+func (s *service) run(ctx context.Context, reload <-chan struct{}, ready func(client, admin net.Addr)) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Listen.Address)
+	if err != nil {
+		return fmt.Errorf("listen.address: %w", err)
+	}
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	var workers sync.WaitGroup
+	defer func() {
+		stopBackground()
+		workers.Wait()
+	}()
+	adminAddr, err := s.serveAdmin(background, &workers)
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	workers.Go(func() { _ = s.schema.Run(background) })
+	workers.Go(func() { s.expireKeys(background) })
+	failed := make(chan error, 1)
+	workers.Go(func() { failed <- s.server.Serve(listener) })
+	ready(listener.Addr(), adminAddr)
+	for {
+		select {
+		case <-reload:
+			s.reload()
+		case err := <-failed:
+			return errors.Join(err, s.server.Close())
+		case <-ctx.Done():
+			return s.stop()
+		}
+	}
+}
+
+// stop lets running statements finish, for stopTimeout.
+func (s *service) stop() error {
+	s.log.Info("stopping: running statements may finish", "at_most", stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := s.server.Shutdown(ctx); err != nil {
+		s.log.Warn("statements were cut off", "error", err)
+	}
+	s.log.Info("stopped")
+	return nil
+}
+
+// serveAdmin starts the admin endpoint if it is configured.
+func (s *service) serveAdmin(ctx context.Context, workers *sync.WaitGroup) (net.Addr, error) {
+	if s.config.Admin.Address == "" {
+		return nil, nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Admin.Address)
+	if err != nil {
+		return nil, fmt.Errorf("admin.address: %w", err)
+	}
+	admin := s.server.NewAdminServer()
+	workers.Go(func() {
+		stop := context.AfterFunc(ctx, func() { _ = admin.Close() })
+		defer stop()
+		// Always an error; after Close it says nothing.
+		if err := admin.Serve(listener); ctx.Err() == nil {
+			s.log.Error("the admin endpoint failed", "error", err)
+		}
+	})
+	return listener.Addr(), nil
+}
+
+// expireKeys drops derived keys that have not been used for the cache's TTL.
+func (s *service) expireKeys(ctx context.Context) {
+	tick := time.NewTicker(max(time.Second, s.config.Keystore.CacheTTL/4))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.cache.Expire()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reload replaces the policy by that of the configuration file, or says why not.
+func (s *service) reload() {
+	next, err := loadConfig(s.config.File)
+	if err == nil {
+		err = s.accept(next)
+	}
+	if err != nil {
+		s.log.Error("the policy was not reloaded: the old one stays", "error", err)
+		return
+	}
+	s.policy = next.Policy
+	s.schema.SetPolicy(next.Policy)
+	s.log.Info("policy reloaded")
+}
+
+// accept says why a configuration may not take the place of the one in force.
+func (s *service) accept(next *configs.Config) error {
+	if problems := next.Unavailable(); len(problems) > 0 {
+		return problems
+	}
+	if !sameButPolicy(s.config, next) {
+		return errors.New("settings other than databases changed: they need a restart")
+	}
+	snapshot, err := s.currentSchema()
+	if err != nil {
+		return err
+	}
+	if columns := unprotected(snapshot.Schema, s.policy, next.Policy); len(columns) > 0 {
+		return fmt.Errorf("it no longer protects columns whose annotation says that they hold cells: %s", strings.Join(columns, ", "))
+	}
+	return nil
+}
+
+// currentSchema waits a little for the schema: without it nobody knows which
+// columns hold cells.
+func (s *service) currentSchema() (*proxy.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return s.schema.Current(ctx)
+}
+
+// sameButPolicy tells whether two configurations differ at most in the policy.
+func sameButPolicy(a, b *configs.Config) bool {
+	return reflect.DeepEqual(a.WithoutPolicy(), b.WithoutPolicy())
+}
+
+// unprotected returns the annotated columns that the old policy names and the new
+// one does not.
+func unprotected(schema *rewrite.Schema, old, next *rewrite.Policy) []string {
+	var columns []string
+	for _, tables := range schema.Databases {
+		for _, table := range tables {
+			was := old.Table(table.Database, table.Name, schema.LowerCaseTableNames)
+			is := next.Table(table.Database, table.Name, schema.LowerCaseTableNames)
+			for _, column := range table.Columns {
+				p := column.Protected
+				if p != nil && p.Annotated && was.Column(column.Name) != nil && is.Column(column.Name) == nil {
+					columns = append(columns, p.String())
+				}
+			}
+		}
+	}
+	slices.Sort(columns)
+	return columns
+}
