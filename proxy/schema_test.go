@@ -60,8 +60,8 @@ func current(t *testing.T, l *SchemaLoader) *Snapshot {
 	return s
 }
 
-// eventually waits until what holds of a current snapshot.
-func eventually(t *testing.T, l *SchemaLoader, what string, holds func(s *Snapshot) bool) {
+// eventuallyShows waits until what holds of a current snapshot.
+func eventuallyShows(t *testing.T, l *SchemaLoader, what string, holds func(s *Snapshot) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if holds(current(t, l)) {
@@ -217,7 +217,7 @@ func TestLoaderNoticesDDLOfOthers(t *testing.T) {
 		}
 		t.Run(test.name, func(t *testing.T) {
 			server.Exec(t, test.sql)
-			eventually(t, l, test.name, test.holds)
+			eventuallyShows(t, l, test.name, test.holds)
 		})
 	}
 }
@@ -242,14 +242,14 @@ func waitingAlter(t *testing.T, server *mariadbtest.Server, l *SchemaLoader) {
 	}
 	// An unrelated change makes the loader read the schema while the ALTER waits, so that it has seen the counter.
 	server.Exec(t, "CREATE TABLE d.meanwhile (x INT)")
-	eventually(t, l, "the table made meanwhile", func(s *Snapshot) bool { return s.Schema.Table("d", "meanwhile") != nil })
+	eventuallyShows(t, l, "the table made meanwhile", func(s *Snapshot) bool { return s.Schema.Table("d", "meanwhile") != nil })
 	if err := hold.Rollback(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, l, "the late column", func(s *Snapshot) bool { return s.Schema.Table("d", "busy").Column("late") != nil })
+	eventuallyShows(t, l, "the late column", func(s *Snapshot) bool { return s.Schema.Table("d", "busy").Column("late") != nil })
 }
 
 func TestInvalidateMakesCurrentWait(t *testing.T) {
@@ -392,7 +392,7 @@ func TestLoaderWithoutPrivileges(t *testing.T) {
 	}
 
 	server.Exec(t, "CREATE TABLE seen.b (x INT)")
-	eventually(t, l, "a table made by others", func(s *Snapshot) bool { return s.Schema.Table("seen", "b") != nil })
+	eventuallyShows(t, l, "a table made by others", func(s *Snapshot) bool { return s.Schema.Table("seen", "b") != nil })
 	// Without PROCESS a running ALTER is not seen; the schema is read again until it has ended.
 	hold, err := server.DB().Begin()
 	if err != nil {
@@ -410,14 +410,14 @@ func TestLoaderWithoutPrivileges(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	server.Exec(t, "CREATE TABLE seen.meanwhile (x INT)")
-	eventually(t, l, "the table made meanwhile", func(s *Snapshot) bool { return s.Schema.Table("seen", "meanwhile") != nil })
+	eventuallyShows(t, l, "the table made meanwhile", func(s *Snapshot) bool { return s.Schema.Table("seen", "meanwhile") != nil })
 	if err := hold.Rollback(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, l, "the late column", func(s *Snapshot) bool { return s.Schema.Table("seen", "a").Column("late") != nil })
+	eventuallyShows(t, l, "the late column", func(s *Snapshot) bool { return s.Schema.Table("seen", "a").Column("late") != nil })
 }
 
 func TestLoaderConnectsWithTLS(t *testing.T) {
