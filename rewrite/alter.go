@@ -42,7 +42,10 @@ func Alters(s *Schema, p *Policy, o AlterOptions) []Alter {
 		} else {
 			a.notes = append(a.notes, a.dropped...)
 		}
-		alter := Alter{Database: t.Database, Table: t.Name, Notes: a.notes}
+		alter := Alter{Database: t.Database, Table: t.Name}
+		for _, note := range a.notes {
+			alter.Notes = append(alter.Notes, oneLine(note))
+		}
 		if len(a.clauses) > 0 {
 			// Strict, so that nothing is cut; without modes that change how the text is read.
 			alter.SQL = "SET STATEMENT sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' FOR ALTER TABLE " +
@@ -53,6 +56,16 @@ func Alters(s *Schema, p *Policy, o AlterOptions) []Alter {
 		}
 	}
 	return alters
+}
+
+// oneLine keeps a note inside the SQL comment that it is printed in, whatever the names in it hold.
+func oneLine(note string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F || r == 0x2028 || r == 0x2029 {
+			return '?'
+		}
+		return r
+	}, note)
 }
 
 // alteration collects the clauses of one table's ALTER.

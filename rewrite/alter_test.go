@@ -190,3 +190,10 @@ func TestAltersChooseAFreeGuardName(t *testing.T) {
 		t.Errorf("SQL %q, want the guard under another name", got.SQL)
 	}
 }
+
+func TestAlterNotesStayOnOneLine(t *testing.T) {
+	got := alterOf(t, entriesTable(plainColumn("x\n; DROP TABLE y\r")), &TablePolicy{Columns: map[string]*ColumnPolicy{"x\n; DROP TABLE y\r": {}}}, true)
+	if len(got.Notes) != 1 || strings.ContainsAny(got.Notes[0], "\r\n") {
+		t.Errorf("notes %q, want one without line breaks", got.Notes)
+	}
+}
