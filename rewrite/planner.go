@@ -43,7 +43,7 @@ func (p *Planner) CacheStats() (hits, misses uint64) {
 // on CLIENT_MULTI_STATEMENTS) is refused when it touches anything protected.
 func (p *Planner) Plan(st *Statement, f *Facts) (*Plan, error) {
 	var buf [1024]byte
-	key := append(st.AppendShape(buf[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0))
+	key := append(st.AppendShape(buf[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
 	if e, ok := p.cache.get(key); ok {
 		return e.result()
 	}

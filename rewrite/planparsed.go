@@ -13,6 +13,10 @@ func (b *builder) parsedStatement(counts map[string]int) error {
 		return notUnderstood("the session's character set or sql_mode is not supported on protected tables",
 			"connect with utf8mb4, latin1 or ascii and without sql_mode ORACLE")
 	}
+	if b.f.Mode.Has(EmptyStringIsNull) {
+		return notUnderstood("sql_mode EMPTY_STRING_IS_NULL is not supported on protected tables",
+			"an empty value and NULL must stay distinct; take the mode out of sql_mode")
+	}
 	parsed, err := Parse(b.st, b.f, b.p.pool)
 	if err != nil {
 		return b.unparsed(err)
