@@ -846,7 +846,7 @@ var keywordTable = func() (t [keywordTableSize]Keyword) {
 	for k := KwNone + 1; int(k) < len(keywordNames); k++ {
 		h := uint32(keywordHashStart)
 		for _, c := range []byte(keywordNames[k]) {
-			h = (h ^ uint32(c|0x20)) * keywordHashStep
+			h = keywordHash(h, c)
 		}
 		i := keywordSlot(h)
 		for t[i] != KwNone {
@@ -865,18 +865,25 @@ const (
 
 func keywordSlot(h uint32) uint32 { return (h ^ h>>15) % keywordTableSize }
 
+// keywordHash adds one byte of a word to its hash.
+func keywordHash(h uint32, c byte) uint32 { return (h ^ uint32(c|0x20)) * keywordHashStep }
+
 // lookupKeyword finds the keyword of an unquoted word, without regard to letter case.
 func lookupKeyword(word []byte) Keyword {
+	h := uint32(keywordHashStart)
+	for _, c := range word {
+		h = keywordHash(h, c)
+	}
+	return findKeyword(word, h)
+}
+
+// findKeyword is lookupKeyword for a word whose hash is known.
+func findKeyword(word []byte, hash uint32) Keyword {
 	if len(word) > maxKeywordLength || len(word) < 2 {
 		return KwNone
 	}
-	h := uint32(keywordHashStart)
-	for _, c := range word {
-		h = (h ^ uint32(c|0x20)) * keywordHashStep
-	}
-	for i := keywordSlot(h); keywordTable[i] != KwNone; i = (i + 1) % keywordTableSize {
-		k := keywordTable[i]
-		if equalFoldASCII(word, keywordNames[k]) {
+	for i := keywordSlot(hash); keywordTable[i] != KwNone; i = (i + 1) % keywordTableSize {
+		if k := keywordTable[i]; equalFoldASCII(word, keywordNames[k]) {
 			return k
 		}
 	}

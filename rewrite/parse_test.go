@@ -142,11 +142,9 @@ func TestAcceptedAgainstServer(t *testing.T) {
 
 // offsetChecker holds every node of a tree that has a position against the token there.
 type offsetChecker struct {
-	t      *testing.T
-	s      *Statement
-	p      *Parsed
-	values int
-	kinds  map[TokenKind]bool
+	t *testing.T
+	s *Statement
+	p *Parsed
 }
 
 func checkOffsets(t *testing.T, s *Statement, p *Parsed) {
@@ -182,7 +180,6 @@ func (c *offsetChecker) Enter(n ast.Node) (ast.Node, bool) {
 			if !k.Kind.IsLiteral() && !isWord {
 				c.t.Errorf("%s: literal at token %d %q", c.s.SQL(), i, c.s.Text(i))
 			}
-			c.values++
 		}
 	case *ast.ColumnNameExpr:
 		want := x.Name.Name.O

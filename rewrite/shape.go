@@ -63,7 +63,8 @@ func (s *Statement) AppendShape(dst []byte, f *Facts) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(f.ServerVersion))
 	dst = binary.AppendUvarint(dst, uint64(len(f.Database)))
 	dst = append(dst, f.Database...)
-	e := shaper{s: s, out: dst, rows: s.insertVerb() >= 0}
+	verb := s.insertVerb()
+	e := shaper{s: s, out: dst, rows: verb >= 0, verb: verb}
 	for i := 0; i < len(s.tokens); {
 		i = e.token(i)
 	}
@@ -96,6 +97,7 @@ type shaper struct {
 	out []byte
 	// rows is set while VALUES would begin the rows of an INSERT.
 	rows bool
+	verb int
 	// inGroup is set inside an element, where lists are not collapsed again.
 	inGroup bool
 	depth   int
@@ -117,7 +119,7 @@ func (e *shaper) token(i int) int {
 			return e.list(i)
 		}
 	case OpNone:
-		if !e.rows {
+		if !e.rows || i <= e.verb {
 			break
 		}
 		switch t.Keyword() {
