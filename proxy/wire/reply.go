@@ -373,10 +373,12 @@ func (r *Reply) End(infile ERR) error {
 // writes everything out. It must be called once for each Start.
 func (r *Reply) Close() error {
 	err := r.settle()
+	in := &r.from.Reader
 	if r.to == nil {
+		// What was read here is nobody's: the next reply on this connection must not pass it.
+		in.mark = in.pos
 		return err
 	}
-	in := &r.from.Reader
 	if err == nil {
 		in.sink = &r.to.Writer
 		if r.mute {
