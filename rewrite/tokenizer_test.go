@@ -264,3 +264,39 @@ func TestTokensAgainstServer(t *testing.T) {
 		}
 	}
 }
+
+// Every form of executable comment around the versions that decide must be run or ignored here as the server does.
+func TestExecutableCommentsAgainstServer(t *testing.T) {
+	b := newBackend(t, CharsetUTF8MB4, 0)
+	version := b.facts.ServerVersion
+	numbers := []string{"", "4010", "50699", "50700", "50701", "80000", "99997", "99999", "100000", "999999", "1001191", "00000", "040100",
+		fmt.Sprint(version - 1), fmt.Sprint(version), fmt.Sprint(version + 1)}
+	var s Statement
+	ran := 0
+	for _, form := range []string{
+		"SELECT 1 /*!%s +1 */ +2", "SELECT 1 /*M!%s +1 */ +2", "SELECT 1 /*!%s +1 /* x */ */ +2", "SELECT 1 /*M!%s +1 /* x */ +4 */ +2",
+		"SELECT 1 /*!%s +1 /*! +4 */ */ +2", "SELECT 1 /*!%s +1 /*!99999 +4 */ */ +2", "SELECT 1 /*!%s +1 /*M!100000 +4 */ +2", "SELECT 1 /*!%s*/ +2", "SELECT 1 /*!%s +1",
+		"SELECT 1 /*!%s -- */ +1\n */ +2", "SELECT 1 /*!%s '*/' */ +2", "SELECT 1 /*!%s # */\n +1 */ +2", "SELECT 1 /*! /*!%s +1 */ +4 */ +2", "SELECT 1 /*m!%s +1 */ +2", "SELECT 1 /*! M%s +1 */ +2",
+	} {
+		for _, number := range numbers {
+			text := fmt.Sprintf(form, number)
+			code, values := b.answer(text)
+			if err := s.Scan([]byte(text), &b.facts); err != nil {
+				if code == 0 {
+					t.Errorf("%q is answered %s but cannot be read", text, values)
+				}
+				continue
+			}
+			joined := rejoin(&s)
+			if again, other := b.answer(joined); again != code || other != values {
+				t.Errorf("%q is answered %d %s, its tokens %q %d %s", text, code, values, joined, again, other)
+			}
+			if code == 0 {
+				ran++
+			}
+		}
+	}
+	if ran < 60 {
+		t.Errorf("only %d texts were understood", ran)
+	}
+}
