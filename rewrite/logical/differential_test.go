@@ -134,7 +134,7 @@ func createTable(s *session, def string) {
 	s.t.Helper()
 	s.exec("SET NAMES utf8mb4")
 	defer s.exec(s.setup...)
-	s.exec("CREATE OR REPLACE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v " + def + ") DEFAULT CHARSET utf8mb4 COLLATE utf8mb4_general_ci")
+	s.exec("CREATE OR REPLACE TEMPORARY TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v " + def + ") DEFAULT CHARSET utf8mb4 COLLATE utf8mb4_general_ci")
 }
 
 func TestParametersAreStoredAsTheServerStoresThem(t *testing.T) {
@@ -270,22 +270,21 @@ func TestDefinitionsAreTheServers(t *testing.T) {
 	for _, c := range typeCases {
 		defs = append(defs, c.def)
 	}
-	for _, results := range []string{"utf8mb4", "latin1", "utf8mb3", "ucs2", "cp1251", "binary", "NULL"} {
-		s.setup = []string{"SET character_set_results=" + results}
-		under := Session{ResultsCharset: strings.TrimPrefix(results, "NULL")}
-		for _, def := range defs {
-			typ, err := Parse(def)
-			if err != nil {
-				t.Errorf("%s: %v", def, err)
-				continue
-			}
-			createTable(s, def)
+	for _, def := range defs {
+		typ, err := Parse(def)
+		if err != nil {
+			t.Errorf("%s: %v", def, err)
+			continue
+		}
+		createTable(s, def)
+		for _, results := range []string{"utf8mb4", "latin1", "utf8mb3", "ucs2", "cp1251", "binary", "NULL"} {
+			s.exec("SET character_set_results=" + results)
 			result, err := s.Execute("SELECT v FROM t")
 			if err != nil {
 				t.Fatalf("%s: %v", def, err)
 			}
 			f := result.Fields[0]
-			got := typ.Definition(&under)
+			got := typ.Definition(&Session{ResultsCharset: strings.TrimPrefix(results, "NULL")})
 			got.ExtType, got.ExtFormat = "", ""
 			want := Definition{Type: f.Type, Charset: f.Charset, Length: f.ColumnLength, Flags: f.Flag, Decimals: f.Decimal}
 			if got != want {
@@ -293,12 +292,22 @@ func TestDefinitionsAreTheServers(t *testing.T) {
 			}
 		}
 	}
+	typ, _ := Parse("text")
+	createTable(s, "text")
+	s.exec("SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci")
+	result, err := s.Execute("SELECT v FROM t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := typ.Definition(&Session{ResultsCharset: "utf8mb4", ResultsCollation: 224}).Charset, result.Fields[0].Charset; got != want {
+		t.Errorf("collation of results %d, the server sends %d", got, want)
+	}
 }
 
 func TestDeclarationsAreTheServers(t *testing.T) {
 	s := newSession(t)
 	for _, c := range declarations {
-		s.exec("CREATE OR REPLACE TABLE t (`a``b` " + c + ") DEFAULT CHARSET utf8mb4 COLLATE utf8mb4_general_ci")
+		s.exec("CREATE OR REPLACE TEMPORARY TABLE t (`a``b` " + c + ") DEFAULT CHARSET utf8mb4 COLLATE utf8mb4_general_ci")
 		typ, err := Parse(c)
 		if err != nil {
 			t.Errorf("%s: %v", c, err)
@@ -316,11 +325,11 @@ func TestDeclarationsAreTheServers(t *testing.T) {
 		if err != nil || got != line {
 			t.Errorf("%s:\n got %s (%v)\nwant %s", c, got, err, line)
 		}
-		result, err = s.Execute("SELECT COLUMN_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME='t'")
+		result, err = s.Execute("SHOW COLUMNS FROM t")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want, _ := result.GetString(0, 0); typ.ColumnType() != want {
+		if want, _ := result.GetString(0, 1); typ.ColumnType() != want {
 			t.Errorf("%s: column type %s, want %s", c, typ.ColumnType(), want)
 		}
 		again, err := Parse(line)
@@ -433,7 +442,7 @@ func TestWeightsAgreeWithEveryCollation(t *testing.T) {
 func compareCollation(t *testing.T, s *session, typ *Type, r *rand.Rand) {
 	t.Helper()
 	alphabets := []string{"aAbB \t", "sSzZkKiI ", "-_ '.\x1f\n", "oO0lL1 ", "\x01\x7f[]{}^~`@ a"}
-	s.exec("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v VARCHAR(12) COLLATE " + typ.Collation + ") ENGINE=MEMORY")
+	s.exec("CREATE OR REPLACE TEMPORARY TABLE t (id INT PRIMARY KEY, v VARCHAR(12) COLLATE " + typ.Collation + ") ENGINE=MEMORY")
 	insert := "INSERT INTO t VALUES "
 	var weights [][]byte
 	for len(weights) < 120 {

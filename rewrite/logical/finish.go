@@ -148,6 +148,8 @@ func (p *parser) toBinary() error {
 // finishMembers strips the members' trailing spaces, as the server does, and refuses lists that it refuses.
 func (p *parser) finishMembers() error {
 	t := p.t
+	t.spelled = make(map[string]int, len(t.Members))
+	t.weighed = make(map[string]int, len(t.Members))
 	for i, m := range t.Members {
 		m = strings.TrimRight(m, " ")
 		t.Members[i] = m
@@ -157,10 +159,17 @@ func (p *parser) finishMembers() error {
 		if t.Kind == KindSet && strings.Contains(m, ",") {
 			return declarationError("a member of SET has a comma")
 		}
-		for _, other := range t.Members[:i] {
-			if equal, certain := t.co.equal([]byte(other), []byte(m)); equal && certain {
-				return declarationError("a member of ENUM or SET is there twice")
-			}
+		_, twice := t.spelled[m]
+		t.spelled[m] = i
+		if w, err := t.co.weigh(nil, []byte(m)); err != nil {
+			t.unweighed = true
+		} else {
+			_, again := t.weighed[string(w)]
+			twice = twice || again
+			t.weighed[string(w)] = i
+		}
+		if twice {
+			return declarationError("a member of ENUM or SET is there twice")
 		}
 	}
 	return nil

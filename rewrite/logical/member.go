@@ -68,24 +68,22 @@ func (t *Type) memberInput(in Input, s *Session) ([]byte, error) {
 	return bytes.TrimRight(text, " "), nil
 }
 
-// member returns the index of the member that equals text, -1 for none.
+// member returns the index of the member that equals text under the collation, -1 for none.
 func (t *Type) member(text []byte) (int, error) {
-	found := -1
-	certain := true
-	for i, m := range t.Members {
-		if m == string(text) {
-			return i, nil
-		}
-		equal, sure := t.co.equal([]byte(m), text)
-		certain = certain && sure
-		if sure && equal && found < 0 {
-			found = i
-		}
+	if i, ok := t.spelled[string(text)]; ok {
+		return i, nil
 	}
-	if found < 0 && !certain {
+	w, err := t.co.weigh(nil, text)
+	if err != nil {
 		return -1, ErrNotPlain
 	}
-	return found, nil
+	if i, ok := t.weighed[string(w)]; ok {
+		return i, nil
+	}
+	if t.unweighed {
+		return -1, ErrNotPlain
+	}
+	return -1, nil
 }
 
 // noMember returns the error for a text that is no member: MariaDB then tries it as a number, which is left to the evaluator.

@@ -302,16 +302,14 @@ func (t *Type) enumOperand(dst []byte, in Input, s *Session) ([]byte, Match, err
 	if err != nil {
 		return dst, 0, err
 	}
-	for _, m := range t.Members {
-		equal, certain := t.co.equal([]byte(m), text)
-		switch {
-		case !certain:
-			return dst, 0, ErrNotPlain
-		case equal:
-			return append(dst, m...), MatchValue, nil
-		}
+	i, err := t.member(text)
+	switch {
+	case err != nil:
+		return dst, 0, err
+	case i < 0:
+		return dst, MatchNever, nil
 	}
-	return dst, MatchNever, nil
+	return append(dst, t.Members[i]...), MatchValue, nil
 }
 
 // memberOperand reads an integer that is compared with an ENUM's number or a SET's bits.

@@ -147,7 +147,7 @@ func wireMoment(in Input) (m moment, ok bool) {
 	default:
 		return m, false
 	}
-	return m, m.micro < 1e6 && (m.hasTime || m.clockZero())
+	return m, m.year <= 9999 && m.micro < 1e6 && (m.hasTime || m.clockZero())
 }
 
 func (m *moment) clockZero() bool { return m.hour == 0 && m.min == 0 && m.sec == 0 && m.micro == 0 }

@@ -24,6 +24,10 @@ type Type struct {
 
 	cs *charset   // of Charset, nil for types without one
 	co *collation // of Collation, nil for types without one
+
+	spelled   map[string]int // members of ENUM and SET by text
+	weighed   map[string]int // the same by weights
+	unweighed bool           // a member has no weights here, so a text that is not found may still be equal to it
 }
 
 // Family returns the letter of the type's family, the first byte of a cell's plaintext.

@@ -66,19 +66,6 @@ func (t *Type) Weights(dst, canonical []byte) ([]byte, error) {
 	return append(dst, canonical...), nil
 }
 
-// equal compares two texts; certain is false when the collation's rule for them is not known here.
-func (c *collation) equal(a, b []byte) (equal, certain bool) {
-	if bytes.Equal(a, b) {
-		return true, true
-	}
-	wa, errA := c.weigh(nil, a)
-	wb, errB := c.weigh(nil, b)
-	if errA != nil || errB != nil {
-		return false, false
-	}
-	return bytes.Equal(wa, wb), true
-}
-
 // weigh appends the weights of UTF-8 text.
 func (c *collation) weigh(dst, text []byte) ([]byte, error) {
 	switch c.weights {
