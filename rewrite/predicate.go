@@ -284,6 +284,10 @@ func (b *builder) compareValue(x *ast.BinaryOperationExpr, p *Protected, column,
 		return err
 	}
 	piece.Negate, piece.NullSafe = x.Op == opcode.NE, x.Op == opcode.NullEQ
+	if piece.NullSafe && !positive {
+		// <=> is never NULL, and the definition of a result column says so.
+		return b.edit(min(cf, of), max(ct, ot), Piece{Kind: PieceText, Text: "("}, piece, Piece{Kind: PieceText, Text: " IS TRUE)"})
+	}
 	return b.edit(min(cf, of), max(ct, ot), piece)
 }
 

@@ -1,0 +1,5 @@
+//go:build race
+
+package latchkeytest
+
+const raceEnabled = true
