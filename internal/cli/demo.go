@@ -131,6 +131,7 @@ func runDemo(ctx context.Context, stdout, stderr io.Writer, keep bool) (err erro
 			<-ctx.Done()
 		}
 	}
+	d.out.printf("\nThe demo ends and removes its server.\n")
 	return d.out.err
 }
 

@@ -45,6 +45,9 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.fleet == nil {
+		log.Warn("no keystore.secret_file: annotations cannot be authenticated, and every touch of an annotated column is refused")
+	}
 	s := &service{config: config, log: log, keys: k, policy: config.Policy}
 	if err := s.assemble(); err != nil {
 		s.close()
