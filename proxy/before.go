@@ -37,6 +37,8 @@ type before struct {
 	old    oldCells
 	// fresh has the canonical form of the value that an UPDATE assigns to each column, nil when it is not known.
 	fresh [][]byte
+	// sources has, for each column that an UPDATE copies another column to, 1 + that one's place among the sources.
+	sources []int
 }
 
 func (b *before) read() (oldCells, error) {
@@ -62,6 +64,7 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 	columns := b.r.plan.Before.Columns
 	b.old.keep = make([][][]byte, len(columns))
 	b.fresh = make([][]byte, len(columns))
+	b.sources = make([]int, len(columns))
 	if err := b.assigned(); err != nil {
 		return err
 	}
@@ -70,11 +73,19 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 		return err
 	}
 	return b.run(b.r, func(values [][]byte) error {
-		if len(values) != len(columns) {
+		if len(values) != len(columns)+len(b.r.plan.Before.Sources) {
 			return errOrigin
 		}
-		for i, v := range values {
-			same, err := b.check(columns[i], v, b.fresh[i])
+		for i, v := range values[:len(columns)] {
+			fresh := b.fresh[i]
+			if n := b.sources[i]; n > 0 {
+				var err error
+				if fresh, err = b.copied(b.r.plan.Before.Sources[n-1], values[len(columns)+n-1]); err != nil {
+					return err
+				}
+				defer clear(fresh)
+			}
+			same, err := b.check(columns[i], v, fresh)
 			if err != nil {
 				return err
 			}
@@ -86,12 +97,37 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 	})
 }
 
-// assigned finds the value that the UPDATE assigns to each column.
+// copied gives the canonical form of a cell that is copied over another; nil when its key is not here, since a cell can be
+// copied unopened.
+func (b *before) copied(column *rewrite.Protected, source []byte) ([]byte, error) {
+	if len(source) == 0 {
+		return nil, nil
+	}
+	h, err := cell.Parse(source)
+	if err != nil {
+		return nil, errBadCell(column)
+	}
+	c := openColumn{column: column}
+	if here, err := b.opener.find(&c, h); err != nil || !here {
+		return nil, err
+	}
+	canonical, null, err := b.opener.canonicalOf(&c, source)
+	if err != nil || null {
+		return nil, err
+	}
+	return bytes.Clone(canonical), nil
+}
+
+// assigned finds the value that the UPDATE assigns to each column, or the column that it copies.
 func (b *before) assigned() error {
 	for i := range b.r.plan.Edits {
 		pieces := b.r.plan.Edits[i].Pieces
 		for k := range pieces {
 			p := &pieces[k]
+			if p.Kind == rewrite.PieceAssign && p.Source > 0 && p.Source <= len(b.r.plan.Before.Sources) && p.Old >= 0 && p.Old < len(b.sources) {
+				b.sources[p.Old] = p.Source
+				continue
+			}
 			if p.Kind != rewrite.PieceAssign || p.Old < 0 || p.Old >= len(b.fresh) || p.NewText != "" || len(p.Values) != 1 {
 				continue
 			}

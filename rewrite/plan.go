@@ -118,6 +118,9 @@ type Piece struct {
 	Negate   bool
 	NullSafe bool
 	NewText  string
+	// Source is, for a NewText that is another column, 1 + its index into Before.Sources; 0 for none. The cell stays where
+	// both hold the same value.
+	Source int
 	// Old is the index into Before.Columns of the column whose old cells belong to this assignment; -1 for none. A
 	// ValueDefault renders as DEFAULT(column) inside an expression.
 	Old int
@@ -166,6 +169,8 @@ type Output struct {
 type Before struct {
 	// Columns are the protected columns whose old cells every SELECT returns, in order.
 	Columns []*Protected
+	// Sources are the columns that an UPDATE copies from; each SELECT returns them after Columns.
+	Sources []*Protected
 	// Selects has one entry for UPDATE. For INSERT ... ON DUPLICATE KEY UPDATE and REPLACE it has one for each kind of row
 	// that the shape kept; the executor repeats it for every row of that kind, with the row's own literals, and may join
 	// many with UNION ALL and a row number.

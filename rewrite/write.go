@@ -193,6 +193,9 @@ type updateWriter struct {
 	sc      *scope
 	lefts   []string
 	columns []*Protected
+	// sources are the columns that are copied from, and their names in the statement.
+	sources     []*Protected
+	sourceLefts []string
 }
 
 func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
@@ -261,6 +264,9 @@ func (w *updateWriter) copied(a *ast.Assignment, f field, tokens assignment, pie
 		return err
 	}
 	piece.NewText = b.text(from, to)
+	w.sources = append(w.sources, source.prot)
+	w.sourceLefts = append(w.sourceLefts, piece.NewText)
+	piece.Source = len(w.sources)
 	return nil
 }
 
@@ -276,14 +282,14 @@ func (w *updateWriter) before(start, set, end int) {
 		first++
 	}
 	pieces := []Piece{
-		{Kind: PieceText, Text: "SELECT " + strings.Join(w.lefts, ",") + " FROM "},
+		{Kind: PieceText, Text: "SELECT " + strings.Join(append(w.lefts, w.sourceLefts...), ",") + " FROM "},
 		{Kind: PieceSource, From: first, To: set - 1},
 	}
 	if last := b.statementEnd(); end <= last {
 		pieces = append(pieces, Piece{Kind: PieceText, Text: " "}, Piece{Kind: PieceSource, From: end, To: last})
 	}
 	pieces = append(pieces, Piece{Kind: PieceText, Text: " FOR UPDATE"})
-	b.plan.Before = &Before{Columns: w.columns, Selects: []BeforeSelect{{Row: -1, Pieces: pieces}}}
+	b.plan.Before = &Before{Columns: w.columns, Sources: w.sources, Selects: []BeforeSelect{{Row: -1, Pieces: pieces}}}
 }
 
 // statementEnd is the last token of the statement.
