@@ -44,7 +44,6 @@ var (
 type handshake struct {
 	*session
 	greeting wire.Greeting
-	first    []byte // payload of the greeting
 	login    wire.Login
 	// offset is what the backend's sequence ids are ahead of the client's: one hop may have had an
 	// SSLRequest that the other had not.

@@ -92,7 +92,7 @@ func TestAuthenticationWithTLSOnEachHop(t *testing.T) {
 				}
 				s := p.appendSessions(nil)
 				for _, session := range s {
-					if int(session.threadID) == connection {
+					if settled(t, session); int(session.threadID) == connection {
 						id = connection
 						if session.clientTLS != hops.client || session.user != test.user || session.version == "" {
 							t.Errorf("%s: session has client TLS %v, user %q", test.login, session.clientTLS, session.user)

@@ -193,7 +193,7 @@ func (s *session) setOption(p wire.Packet) error {
 }
 
 // changeUser logs another user in on the same connections. Everything that belonged to the first is
-// forgotten before the backend is asked: if it fails, nobody is logged in.
+// forgotten before the backend is asked, and stays forgotten if that fails.
 func (s *session) changeUser(p wire.Packet) error {
 	s.forget()
 	if len(p.Payload) > wire.MaxLogin {
@@ -211,12 +211,12 @@ func (s *session) changeUser(p wire.Packet) error {
 		return err
 	}
 	name, database, plugin := string(user.User), string(user.Database), string(user.Plugin)
-	s.attribute = nil
+	collation := s.collation
 	if len(user.Charset) == 2 {
-		s.collation = uint16(user.Charset[0]) | uint16(user.Charset[1])<<8
+		collation = uint16(user.Charset[0]) | uint16(user.Charset[1])<<8
 	}
 	if found {
-		s.attribute, user.Attributes = value, rest
+		user.Attributes = rest
 		err = s.send(user.Append(nil, s.caps))
 	} else {
 		err = s.forward(p)
@@ -224,15 +224,14 @@ func (s *session) changeUser(p wire.Packet) error {
 	if err != nil {
 		return err
 	}
-	s.database = database
-	if _, err := s.relayAuth(0, plugin); err != nil {
-		if errors.Is(err, errLoginFailed) {
-			// The backend closes the connection behind its ERR packet, which the client has got.
-			return errQuit
-		}
+	_, err = s.relayAuth(0, plugin)
+	switch {
+	case err == nil:
+		s.user, s.database, s.collation, s.attribute = name, database, collation, value
+	case !errors.Is(err, errLoginFailed):
 		return err
 	}
-	s.user = name
+	// After an ERR packet, which the client has got, MariaDB goes on with the user of before.
 	return s.started()
 }
 

@@ -117,6 +117,23 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// settled waits until the session waits for its client: only then may others look at its facts.
+func settled(t testing.TB, s *session) *session {
+	t.Helper()
+	eventually(t, "the session is idle", func() bool { return s.phase.Load() == phaseIdle })
+	return s
+}
+
+// only returns the one session of the proxy, settled.
+func (p *testProxy) only(t testing.TB) *session {
+	t.Helper()
+	all := p.appendSessions(nil)
+	if len(all) != 1 {
+		t.Fatalf("%d sessions, want 1", len(all))
+	}
+	return settled(t, all[0])
+}
+
 func (p *testProxy) sessionsOpen() int { return len(p.appendSessions(nil)) }
 
 // rawClient speaks the protocol itself, so that tests see every byte.
@@ -425,7 +442,7 @@ func TestProxyProtocol(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.query(t, "DO 1")
-			s := p.appendSessions(nil)[0]
+			s := p.only(t)
 			if got := s.clientAddr.String(); !strings.HasPrefix(got, test.addr) {
 				t.Errorf("client address %s, want %s", got, test.addr)
 			}

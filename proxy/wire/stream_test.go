@@ -212,3 +212,28 @@ func TestUpgradeKeepsEarlyBytes(t *testing.T) {
 		t.Errorf("command after upgrade %v, %v; want PING", p, err)
 	}
 }
+
+func TestRestGivesGrownBuffersBack(t *testing.T) {
+	c := NewConn(&stream{in: append(packets(0, make([]byte, 10*BufferSize)), packets(0, []byte{byte(ComPing)})...), chunk: 1000}, ClientSide)
+	if _, err := c.ReadCommand(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(c.Reader.buf.b); got < 10*BufferSize {
+		t.Fatalf("a buffer of %d bytes holds a request of %d", got, 10*BufferSize)
+	}
+	if c.Reader.Buffered() > 0 {
+		before := c.Reader.buf
+		if c.Rest(); c.Reader.buf != before {
+			t.Error("bytes that were not used yet are gone")
+		}
+	}
+	if p, err := c.ReadCommand(10); err != nil || p.Command() != ComPing {
+		t.Fatalf("got %v, %v; want PING", p, err)
+	}
+	if c.Rest(); c.Reader.buf != nil {
+		t.Errorf("a connection at rest keeps %d bytes", len(c.Reader.buf.b))
+	}
+	if c.Send([]byte{byte(ComPing)}) != nil || c.Writer.buf != nil {
+		t.Error("a Writer with nothing to write keeps its buffer")
+	}
+}
