@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"latchkey/internal/mariadbtest"
 )
@@ -37,7 +38,7 @@ func TestForms(t *testing.T) {
 				section = c.section
 				fmt.Fprintf(&page, "\n## %s\n\n| statement | text | prepared |\n|---|---|---|\n", section)
 			}
-			fmt.Fprintf(&page, "| `` %s `` | %s | %s |\n", strings.ReplaceAll(c.stmt, "|", "\\|"), asText, asPrepared)
+			fmt.Fprintf(&page, "| `` %s `` | %s | %s |\n", pageText(c.stmt), asText, asPrepared)
 		}
 	}
 	if *update {
@@ -53,6 +54,19 @@ func TestForms(t *testing.T) {
 	if string(want) != page.String() {
 		t.Errorf("%s is not what the statements give; run this test with -update and read the difference", compatibilityPage)
 	}
+}
+
+// pageText writes a statement for the page, which is ASCII.
+func pageText(stmt string) string {
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(stmt, "|", "\\|") {
+		if r < utf8.RuneSelf {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "U+%04X", r)
+		}
+	}
+	return b.String()
 }
 
 const compatibilityHead = `# Compatibility
