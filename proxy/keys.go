@@ -94,7 +94,7 @@ func (x *executor) openPush(j *job) (*push, error) {
 	if j.plan.Push == nil {
 		return nil, nil
 	}
-	v := values{st: j.st, charset: x.facts.conv.ClientCharset, mode: x.facts.Mode}
+	v := values{st: j.st, charset: x.facts.conv.ClientCharset}
 	token := j.plan.Push.Value.Token
 	if j.plan.Push.Value.Kind != rewrite.ValueNull {
 		token = j.st.Real(token)

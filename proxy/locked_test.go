@@ -16,7 +16,7 @@ func wantCode(t *testing.T, what string, o outcome, code int) {
 	if o.code != code {
 		t.Errorf("%s: %v, want error %d", what, o, code)
 	}
-	for _, secret := range []string{"LK1-", "secret", "first", "ff4c4b", "\xffLK", `\xFFLK`} {
+	for _, secret := range []string{"LK1-0", "LK1-8", "nonsense", "secret", "first", "ff4c4b", "\xffLK", `\xFFLK`} {
 		if strings.Contains(o.message, secret) {
 			t.Errorf("%s: the message holds %q", what, secret)
 		}

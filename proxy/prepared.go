@@ -516,7 +516,7 @@ func (x *executor) executePass(s *preparedStatement, p wire.Packet, flags uint8)
 // executeLocal runs a prepared key push or procedure call.
 func (x *executor) executeLocal(s *preparedStatement, e *wire.Execute) error {
 	x.fillLong(s, e)
-	v := values{st: &s.st, charset: s.charset, mode: s.facts.Mode, params: e.Params}
+	v := values{st: &s.st, charset: s.charset, params: e.Params}
 	if s.plan.Call != nil {
 		answer, err := x.call(s.plan.Call, &v)
 		if err != nil {
@@ -597,7 +597,7 @@ func (x *executor) preparedPush(s *preparedStatement, e *wire.Execute) (*push, e
 	if s.plan.Push == nil {
 		return nil, nil
 	}
-	v := values{st: &s.st, charset: s.charset, mode: s.facts.Mode, params: e.Params}
+	v := values{st: &s.st, charset: s.charset, params: e.Params}
 	return x.pushOf(&v, &s.plan.Push.Value, s.pushToken())
 }
 
@@ -605,7 +605,7 @@ func (x *executor) preparedPush(s *preparedStatement, e *wire.Execute) (*push, e
 // The request is valid until the next one.
 func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute) ([]byte, *variant, error) {
 	r := x.newRenderer(renderBound, &s.st, s.plan, e.Params)
-	r.vals.charset, r.vals.mode = s.charset, s.facts.Mode
+	r.vals.charset = s.charset
 	defer x.keep(r)
 	if s.plan.Before != nil {
 		b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {

@@ -28,7 +28,7 @@ func (x *executor) local(j *job) (ok bool, err error) {
 		push.apply(x)
 		return true, x.answerOK(j.more)
 	}
-	v := values{st: j.st, charset: x.facts.conv.ClientCharset, mode: x.facts.Mode}
+	v := values{st: j.st, charset: x.facts.conv.ClientCharset}
 	answer, err := x.call(j.plan.Call, &v)
 	if err != nil {
 		return false, x.refuse(err)

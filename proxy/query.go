@@ -329,7 +329,7 @@ func (x *executor) fits(length int) error {
 func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rewrite.Plan, params []wire.Param) *renderer {
 	return &renderer{
 		mode: mode, plan: plan, st: st, conv: &x.facts.conv, at: nowhere,
-		vals:   &values{st: st, charset: x.facts.conv.ClientCharset, mode: x.facts.Mode, params: params, buffer: x.scratch.literal},
+		vals:   &values{st: st, charset: x.facts.conv.ClientCharset, params: params, buffer: x.scratch.literal},
 		sealer: &sealer{keys: &x.keys},
 		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],
 		canonical: x.scratch.canonical, cell: x.scratch.cell, expanded: x.scratch.expanded,
@@ -495,13 +495,26 @@ func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 		x.facts.markStale(plan.Kind != "SET" || st.Is(1, rewrite.KwStatement))
 	}
 	if plan.Effects&rewrite.ChangesDatabase != 0 && ok {
-		x.database = plan.Database
-		x.facts.setDatabase(plan.Database)
-		x.facts.staleDatabase = false
+		x.usedDatabase(st, plan)
 	}
 	if plan.Effects&rewrite.ChangesSchema != 0 {
 		x.env.Schema.Invalidate()
 	}
+}
+
+// usedDatabase records the database of a USE that succeeded.
+func (x *executor) usedDatabase(st *rewrite.Statement, plan *rewrite.Plan) {
+	name := plan.Database
+	if name == "" && st.Len() == 2 {
+		name = st.Name(1)
+	}
+	if name == "" {
+		x.facts.markStale(true)
+		return
+	}
+	x.database = name
+	x.facts.setDatabase(name)
+	x.facts.staleDatabase = false
 }
 
 // refuse tells the client of an error in place of a reply. Errors of a connection are returned.

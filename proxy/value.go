@@ -14,8 +14,6 @@ type values struct {
 	st *rewrite.Statement
 	// charset is character_set_client as it was when the text was sent: a prepared statement's literals keep it.
 	charset string
-	// mode is the sql_mode under which the text was sent.
-	mode rewrite.SQLMode
 	// params are what COM_STMT_EXECUTE bound, long data filled in; nil for a statement sent as text.
 	params []wire.Param
 	// buffer holds decoded literals; it is reused, so an operand is valid until the next call of operand.
@@ -117,9 +115,6 @@ func (v *values) literal(value *rewrite.Value, i int) (operand, error) {
 	}
 	if in.Kind == 0 {
 		return operand{}, errOperand
-	}
-	if lit.Kind == rewrite.TokString && len(lit.Bytes) == 0 && v.mode.Has(rewrite.EmptyStringIsNull) {
-		return operand{null: true}, nil
 	}
 	return operand{in: in}, nil
 }

@@ -1,0 +1,198 @@
+package proxy
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/keystore"
+	"latchkey/proxy/wire"
+)
+
+func keysOn(t *testing.T, c *sql.Conn) string {
+	t.Helper()
+	o := run(t, c, "CALL latchkey.status()")
+	if len(o.rows) != 1 {
+		t.Fatalf("status: %v", o)
+	}
+	n, _, _ := strings.Cut(o.rows[0], "|")
+	return n
+}
+
+func TestKeyProcedures(t *testing.T) {
+	tw := newTwin(t, nil)
+	c := tw.session(t, 0, "")
+	for _, args := range [][]any{nil, {1}} {
+		where := ""
+		if args != nil {
+			where = " -- prepared"
+		}
+		o := run(t, c, "CALL latchkey.new_key()"+where)
+		if len(o.rows) != 1 || !strings.HasPrefix(o.rows[0], "LK1-") || !strings.HasPrefix(o.columns[0], "account_key ") {
+			t.Fatalf("new_key: %v", o)
+		}
+		mustExec(t, c, "SET @latchkey = '"+o.rows[0]+"'")
+		if n := keysOn(t, c); n != "1" {
+			t.Errorf("keys after a push: %s", n)
+		}
+		o = run(t, c, "CALL latchkey.add_key('"+testKey(t, 'B')+"')")
+		if len(o.rows) != 1 || len(o.rows[0]) != 16 {
+			t.Errorf("add_key: %v", o)
+		}
+		if n := keysOn(t, c); n != "2" {
+			t.Errorf("keys after add_key: %s", n)
+		}
+		mustExec(t, c, "SET @latchkey = ?", testKey(t, 'C'))
+		if n := keysOn(t, c); n != "1" {
+			t.Errorf("keys after another push: %s", n)
+		}
+		wantRows(t, "lock", run(t, c, "CALL latchkey.lock()"), "0")
+		if n := keysOn(t, c); n != "0" {
+			t.Errorf("keys after lock: %s", n)
+		}
+	}
+	for query, code := range map[string]int{
+		"CALL latchkey.enroll('a', 'b')": 9704,
+		"CALL latchkey.nothing()":        9704,
+		"CALL latchkey.add_key()":        1318,
+		"CALL latchkey.add_key(NULL)":    9706,
+		"SET @latchkey = 5":              9704,
+		"SET @latchkey = 'nonsense'":     9706,
+		"SET @latchkey = '" + strings.Replace(testKey(t, 'A'), "LK1-", "LK1-U", 1) + "'": 9706,
+		"SET @latchkey = 'LKT1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'":                        9706,
+		"SELECT @latchkey":                  9704,
+		"SELECT * FROM latchkey_keys.slots": 9704,
+		"USE latchkey":                      9704,
+		"INSERT INTO other (v) VALUES ('" + testKey(t, 'A') + "')": 9704,
+		"SELECT 'LKT1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'":           9704,
+	} {
+		wantCode(t, query, run(t, c, query), code)
+	}
+	wantCode(t, "a key as parameter", run(t, c, "INSERT INTO other (v) VALUES (?)", testKey(t, 'A')), 9704)
+	wantCode(t, "a malformed key as parameter", run(t, c, "SET @latchkey = ?", "nonsense"), 9706)
+	wantCode(t, "a number as parameter", run(t, c, "SET @latchkey = ?", 5), 9706)
+}
+
+func TestPushAmongOtherAssignments(t *testing.T) {
+	tw := newTwin(t, nil)
+	c := tw.session(t, 0, "multiStatements=true")
+	mustExec(t, c, "SET @a = 1, @latchkey = '"+testKey(t, 'A')+"', @b = 2")
+	wantRows(t, "the others", run(t, c, "SELECT @a, @b"), "1|2")
+	if n := keysOn(t, c); n != "1" {
+		t.Errorf("keys: %s", n)
+	}
+	mustExec(t, c, "SET @latchkey = ?, @c = ?", testKey(t, 'A'), 3)
+	wantRows(t, "the others, prepared", run(t, c, "SELECT @c"), "3")
+	if o := run(t, c, "SET @latchkey = NULL, no_such_variable = 1"); o.code != 1193 {
+		t.Errorf("failing SET: %v", o)
+	}
+	if n := keysOn(t, c); n != "1" {
+		t.Errorf("keys after a SET that failed: %s", n)
+	}
+	mustExec(t, c, "SET @latchkey = '"+testKey(t, 'B')+"'; INSERT INTO entries (user_id, title) VALUES (1, 'multi'); INSERT INTO other (v) VALUES ('x')")
+	wantRows(t, "the rows of a multi-statement", run(t, c, "SELECT title FROM entries"), "multi")
+	wantRows(t, "the rows of a multi-statement", run(t, c, "SELECT v FROM other"), "x")
+}
+
+// TestAlternatingUsers: two users take turns on one connection, with and without a push in between.
+func TestAlternatingUsers(t *testing.T) {
+	tw := newTwin(t, nil)
+	c := tw.session(t, 0, "interpolateParams=true")
+	for i := range 20 {
+		key := byte('A' + i%2)
+		mustExec(t, c, "SET @latchkey = '"+testKey(t, key)+"'")
+		mustExec(t, c, "INSERT INTO entries (user_id, title) VALUES (?, ?)", i%2, fmt.Sprint("title ", i))
+	}
+	for i := range 4 {
+		mustExec(t, c, "SET @latchkey = '"+testKey(t, byte('A'+i%2))+"'")
+		o := run(t, c, "SELECT title FROM entries WHERE user_id = ?", i%2)
+		if o.code != 0 || len(o.rows) != 10 {
+			t.Errorf("own rows: %v", o)
+		}
+		wantCode(t, "the other's rows", run(t, c, "SELECT title FROM entries WHERE user_id = ?", 1-i%2), 9702)
+	}
+}
+
+func TestKeyringDiesWithTheLogin(t *testing.T) {
+	tw := newTwin(t, nil)
+	c := loginRaw(t, tw.proxy.addr, tw.sealed, rawCaps)
+	push := "SET @latchkey = '" + testKey(t, 'A') + "'"
+	insert := "INSERT INTO entries (user_id, title) VALUES (1, 'x')"
+	c.query(t, push)
+	if b := c.query(t, insert); b[4] != 0 {
+		t.Fatalf("insert: %q", b)
+	}
+	for name, request := range map[string][]byte{
+		"COM_RESET_CONNECTION": {byte(wire.ComResetConnection)},
+	} {
+		c.ask(t, request, wire.ReplyStatus)
+		if e, err := wire.ParseERR(c.query(t, insert)[4:]); err != nil || e.Code != 9701 {
+			t.Errorf("after %s: %v, %v, want error 9701", name, e, err)
+		}
+	}
+}
+
+func TestInsecurePush(t *testing.T) {
+	tw := newTwin(t, nil)
+	tw.proxy.config.Listen.ProxyNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	x := &executor{session: &session{server: tw.proxy.Server}, env: testProtection(t, tw.loader)}
+	x.keys.ring = new(keystore.Keyring)
+	if _, err := x.openKey([]byte(testKey(t, 'A'))); err != errInsecurePush {
+		t.Errorf("push over an insecure connection: %v, want %v", err, errInsecurePush)
+	}
+	x.env.AllowInsecureKeys = true
+	key, err := x.openKey([]byte(testKey(t, 'A')))
+	if err != nil {
+		t.Fatalf("push with allow_insecure_keys: %v", err)
+	}
+	key.Release()
+}
+
+func TestAccounts(t *testing.T) {
+	var account *keystore.UserKey
+	tw := newTwin(t, func(p *Protection) {
+		k, err := keystore.ParseAccountKey([]byte(testKey(t, 'A')))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if account, err = k.UserKey(testRealm); err != nil {
+			t.Fatal(err)
+		}
+		p.Accounts = map[string]Account{"keyed": {Key: account}, "rawuser": {Raw: true}}
+	})
+	tw.server.Exec(t, "CREATE OR REPLACE USER keyed@'%'; GRANT ALL ON *.* TO keyed@'%'; CREATE OR REPLACE USER rawuser@'%'; GRANT ALL ON *.* TO rawuser@'%'")
+	t.Cleanup(func() { tw.server.Exec(t, "DROP USER keyed@'%', rawuser@'%'") })
+	keyed := tw.conn(t, tw.proxy.open(t, "keyed", tw.sealed, ""))
+	mustExec(t, keyed, "INSERT INTO entries (user_id, title) VALUES (1, 'by file')")
+	wantRows(t, "keyed", run(t, keyed, "SELECT title FROM entries"), "by file")
+	rawConn := tw.conn(t, tw.proxy.open(t, "rawuser", tw.sealed, ""))
+	if o := run(t, rawConn, "SELECT LEFT(title, 3) = x'FF4C4B', COLUMN_TYPE FROM entries, information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'entries' AND COLUMN_NAME = 'title'"); o.code != 0 || o.rows[0] != "1|varbinary(500)" {
+		t.Errorf("raw: %v", o)
+	}
+	wantCode(t, "raw, keystore", run(t, rawConn, "SELECT * FROM latchkey_keys.slots"), 9704)
+	if _, err := rawConn.ExecContext(context.Background(), "USE `latchkey_keys`"); err == nil {
+		t.Error("a raw account entered the keystore database")
+	}
+	keyed.Close()
+	account.Release()
+}
+
+func TestKeyringIdle(t *testing.T) {
+	now := make(chan time.Time, 1)
+	now <- time.Unix(1_700_000_000, 0)
+	clock := func() time.Time {
+		v := <-now
+		now <- v
+		return v
+	}
+	tw := newTwin(t, func(p *Protection) { p.KeyringIdle, p.Now = time.Minute, clock })
+	c := tw.session(t, 'A', "")
+	mustExec(t, c, "INSERT INTO entries (user_id, title) VALUES (1, 'x')")
+	<-now
+	now <- time.Unix(1_700_000_000, 0).Add(2 * time.Minute)
+	wantCode(t, "after the time", run(t, c, "INSERT INTO entries (user_id, title) VALUES (1, 'x')"), 9701)
+}
