@@ -21,6 +21,9 @@ func (t *Type) Canonical(dst []byte, in Input, s *Session) ([]byte, error) {
 }
 
 func (t *Type) convert(dst []byte, in Input, s *Session) ([]byte, error) {
+	if in.Negative && !in.signed() {
+		return dst, ErrNotPlain
+	}
 	switch t.Family() {
 	case FamilyString:
 		return t.canonicalString(dst, in, s)

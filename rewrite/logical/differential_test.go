@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/mariadbtest"
 )
 
 // seed makes a failing value reproducible.
@@ -301,6 +303,29 @@ func TestDefinitionsAreTheServers(t *testing.T) {
 	}
 	if got, want := typ.Definition(&Session{ResultsCharset: "utf8mb4", ResultsCollation: 224}).Charset, result.Fields[0].Charset; got != want {
 		t.Errorf("collation of results %d, the server sends %d", got, want)
+	}
+}
+
+func TestExtendedMetadataIsTheServers(t *testing.T) {
+	server := mariadbtest.Shared(t)
+	database := server.NewDatabase(t)
+	for _, def := range []string{"uuid", "inet4", "inet6", "json", "int", "longtext", "varchar(5)", "point"} {
+		var want Definition
+		want.ExtType, want.ExtFormat = extendedMetadata(t, server.Addr(), database, "CREATE TEMPORARY TABLE t (v "+def+") DEFAULT CHARSET utf8mb4", "SELECT v FROM t")
+		if def == "point" {
+			if want.ExtType != "point" {
+				t.Errorf("the server names no type of a POINT, so this test reads its answer wrongly")
+			}
+			continue
+		}
+		typ, err := Parse(def)
+		if err != nil {
+			t.Fatalf("%s: %v", def, err)
+		}
+		got := typ.Definition(&Session{ResultsCharset: "utf8mb4"})
+		if got.ExtType != want.ExtType || got.ExtFormat != want.ExtFormat {
+			t.Errorf("%s: type %q, format %q, the server sends %q, %q", def, got.ExtType, got.ExtFormat, want.ExtType, want.ExtFormat)
+		}
 	}
 }
 

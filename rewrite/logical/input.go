@@ -34,7 +34,17 @@ type Input struct {
 	Kind     InputKind
 	Bytes    []byte // see the kinds; borrowed, never kept and never written to
 	Charset  string // of an InputString with an introducer (_utf8mb4'...'); "" means the session's client charset
-	Negative bool   // an odd number of unary minus signs stands before a numeric literal
+	Negative bool   // an odd number of unary minus signs stands before the literal
+}
+
+// signed says that a minus sign before the kind gives another number of the kind; before anything else it makes an expression
+// of another type.
+func (in Input) signed() bool {
+	switch in.Kind {
+	case InputInteger, InputDecimal, InputFloat, InputTrue, InputFalse:
+		return true
+	}
+	return false
 }
 
 // The types a parameter can have: https://mariadb.com/kb/en/com_stmt_execute/ and result-set-packets/#field-types.

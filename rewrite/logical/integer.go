@@ -183,9 +183,6 @@ func (t *Type) canonicalBit(dst []byte, in Input, s *Session) ([]byte, error) {
 	var v uint64
 	switch in.Kind {
 	case InputString, InputHexString, InputWireBytes, InputHexNumber, InputBit:
-		if in.Negative {
-			return dst, ErrNotPlain
-		}
 		raw, _, err := s.literal(in)
 		if err != nil {
 			return dst, err
@@ -291,7 +288,8 @@ func (t *Type) storedFloat(f float64) (float64, error) {
 	return f, nil
 }
 
-// appendFloat appends the canonical text: the shortest digits that give the value back.
+// appendFloat appends the canonical text: the shortest digits that give the value back, with an exponent of at least two digits
+// and its sign when it is below -4 or above 5.
 func (t *Type) appendFloat(dst []byte, f float64) []byte {
 	bits := 64
 	if t.Kind == KindFloat {

@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
+	"github.com/go-mysql-org/go-mysql/packet"
 
 	"latchkey/internal/mariadbtest"
 )
@@ -166,4 +168,68 @@ func quote(b []byte) string {
 	}
 	out.WriteByte('\'')
 	return out.String()
+}
+
+// extendedMetadata runs statements of which the last has one result column, on a connection that asked for MariaDB's extended
+// metadata, and returns the column's type name and format name.
+func extendedMetadata(t *testing.T, addr, database string, statements ...string) (typeName, format string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	wire := packet.NewConn(conn)
+	if _, err := wire.ReadPacket(); err != nil {
+		t.Fatal(err)
+	}
+	const extended = 1 << 3 // MARIADB_CLIENT_EXTENDED_METADATA, bit 35 of the capabilities
+	capabilities := uint32(mysql.CLIENT_PROTOCOL_41 | mysql.CLIENT_SECURE_CONNECTION | mysql.CLIENT_PLUGIN_AUTH | mysql.CLIENT_CONNECT_WITH_DB)
+	hello := binary.LittleEndian.AppendUint32(make([]byte, 4), capabilities)
+	hello = binary.LittleEndian.AppendUint32(hello, 1<<24)
+	hello = append(hello, 45)
+	hello = append(hello, make([]byte, 19)...)
+	hello = binary.LittleEndian.AppendUint32(hello, extended)
+	hello = append(hello, "root\x00\x00"+database+"\x00mysql_native_password\x00"...)
+	if err := wire.WritePacket(hello); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := wire.ReadPacket()
+	if err != nil || reply[0] != 0 {
+		t.Fatalf("login: %.80q (%v)", reply, err)
+	}
+	for _, text := range statements {
+		wire.ResetSequence()
+		if err := wire.WritePacket(append([]byte{0, 0, 0, 0, mysql.COM_QUERY}, text...)); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err = wire.ReadPacket(); err != nil || reply[0] == 0xFF {
+			t.Fatalf("%s: %.80q (%v)", text, reply, err)
+		}
+	}
+	if reply, err = wire.ReadPacket(); err != nil {
+		t.Fatal(err)
+	}
+	next := func(b []byte) (value, rest []byte) {
+		value, _, n, err := mysql.LengthEncodedString(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value, b[n:]
+	}
+	for range 6 {
+		_, reply = next(reply)
+	}
+	info, _ := next(reply)
+	for len(info) > 0 {
+		kind := info[0]
+		var value []byte
+		value, info = next(info[1:])
+		if kind == 0 {
+			typeName = string(value)
+		} else {
+			format = string(value)
+		}
+	}
+	return typeName, format
 }

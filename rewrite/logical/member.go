@@ -58,7 +58,7 @@ func (t *Type) memberNumber(in Input) (uint64, error) {
 
 // memberInput returns the text to look up, without trailing spaces.
 func (t *Type) memberInput(in Input, s *Session) ([]byte, error) {
-	if in.Negative || in.Kind != InputString && !isASCII(in.Bytes) {
+	if in.Kind != InputString && !isASCII(in.Bytes) {
 		return nil, ErrNotPlain
 	}
 	text, err := s.text(in, t.cs)

@@ -146,7 +146,7 @@ type numeric struct {
 func numberOf(in Input) (v numeric, ok bool) {
 	switch in.Kind {
 	case InputTrue:
-		v.n.whole = []byte("1")
+		v.n = number{neg: in.Negative, whole: []byte("1")}
 	case InputFalse:
 	case InputInteger, InputDecimal:
 		if v.n, ok = parseNumber(in.Bytes); !ok {
@@ -158,7 +158,7 @@ func numberOf(in Input) (v numeric, ok bool) {
 			return v, false
 		}
 	case InputHexNumber, InputBit:
-		if in.Negative || len(in.Bytes) > 8 {
+		if len(in.Bytes) > 8 {
 			return v, false
 		}
 		var u uint64

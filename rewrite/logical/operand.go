@@ -39,6 +39,9 @@ func (t *Type) Operand(dst []byte, in Input, s *Session) ([]byte, Match, error) 
 }
 
 func (t *Type) operand(dst []byte, in Input, s *Session) ([]byte, Match, error) {
+	if in.Negative && !in.signed() {
+		return dst, 0, ErrNotPlain
+	}
 	switch t.Family() {
 	case FamilyString, FamilyJSON:
 		text, err := t.textOperand(in, s)
@@ -85,9 +88,6 @@ func (t *Type) textOperand(in Input, s *Session) ([]byte, error) {
 }
 
 func (t *Type) binaryOperand(dst []byte, in Input, s *Session) ([]byte, Match, error) {
-	if in.Negative {
-		return dst, 0, ErrNotPlain
-	}
 	value, _, err := s.literal(in)
 	if err != nil {
 		return dst, 0, err

@@ -74,7 +74,15 @@ func dateLit(s string) sample  { return typed("DATE", InputDate, s) }
 func timeLit(s string) sample  { return typed("TIME", InputTime, s) }
 func stampLit(s string) sample { return typed("TIMESTAMP", InputTimestamp, s) }
 
-var truths = []sample{{"TRUE", Input{Kind: InputTrue}}, {"FALSE", Input{Kind: InputFalse}}}
+// truths are TRUE and FALSE, and literals behind a minus sign.
+var truths = []sample{{"TRUE", Input{Kind: InputTrue}}, {"FALSE", Input{Kind: InputFalse}},
+	{"-TRUE", Input{Kind: InputTrue, Negative: true}}, {"-FALSE", Input{Kind: InputFalse, Negative: true}},
+	{"-'5'", Input{Kind: InputString, Bytes: []byte("5"), Negative: true}},
+	{"-0x05", Input{Kind: InputHexNumber, Bytes: []byte("\x05"), Negative: true}},
+	{"-b'101'", Input{Kind: InputBit, Bytes: []byte("\x05"), Negative: true}},
+	{"-x'35'", Input{Kind: InputHexString, Bytes: []byte("5"), Negative: true}},
+	{"-DATE'2024-01-31'", Input{Kind: InputDate, Bytes: []byte("2024-01-31"), Negative: true}},
+	{"-TIME'10:11:12'", Input{Kind: InputTime, Bytes: []byte("10:11:12"), Negative: true}}}
 
 // numberSamples are literals for every numeric type.
 func numberSamples(r *rand.Rand) []sample {

@@ -112,9 +112,6 @@ func numericText(in Input, width int) ([]byte, error) {
 func (t *Type) assignedText(in Input, s *Session) ([]byte, error) {
 	switch in.Kind {
 	case InputString, InputHexString, InputHexNumber, InputBit, InputWireBytes:
-		if in.Negative {
-			return nil, ErrNotPlain
-		}
 		return s.text(in, t.cs)
 	}
 	width := t.Length
@@ -226,9 +223,6 @@ func (t *Type) canonicalBinary(dst []byte, in Input, s *Session) ([]byte, error)
 func (t *Type) assignedBytes(in Input, s *Session, width int) ([]byte, error) {
 	switch in.Kind {
 	case InputString, InputHexString, InputHexNumber, InputBit, InputWireBytes:
-		if in.Negative {
-			return nil, ErrNotPlain
-		}
 		value, _, err := s.literal(in)
 		return value, err
 	}
