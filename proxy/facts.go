@@ -143,6 +143,7 @@ func (f *facts) take(row *[factCount][]byte, collation uint16) {
 		NoZeroInDate:        mode.Has(rewrite.NoZeroInDate),
 		AllowInvalidDates:   mode.Has(rewrite.AllowInvalidDates),
 		PadCharToFullLength: mode.Has(rewrite.PadCharToFullLength),
+		TimeRoundFractional: mode.Has(rewrite.TimeRoundFractional),
 	}
 	f.stale, f.staleDatabase = false, false
 	f.version++
