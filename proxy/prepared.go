@@ -605,7 +605,9 @@ func (x *executor) preparedPush(s *preparedStatement, e *wire.Execute) (*push, e
 // The request is valid until the next one.
 func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute) ([]byte, *variant, error) {
 	r := x.newRenderer(renderBound, &s.st, s.plan, e.Params)
-	r.vals.charset = s.charset
+	if s.charset != x.facts.conv.ClientCharset {
+		r.vals.charset = s.charset
+	}
 	defer x.keep(r)
 	if s.plan.Before != nil {
 		b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {

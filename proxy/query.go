@@ -329,7 +329,7 @@ func (x *executor) fits(length int) error {
 func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rewrite.Plan, params []wire.Param) *renderer {
 	return &renderer{
 		mode: mode, plan: plan, st: st, conv: &x.facts.conv, at: nowhere,
-		vals:   &values{st: st, charset: x.facts.conv.ClientCharset, params: params, buffer: x.scratch.literal},
+		vals:   &values{st: st, params: params, buffer: x.scratch.literal},
 		sealer: &sealer{keys: &x.keys},
 		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],
 		canonical: x.scratch.canonical, cell: x.scratch.cell, expanded: x.scratch.expanded,

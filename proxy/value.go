@@ -12,7 +12,8 @@ import (
 // bound.
 type values struct {
 	st *rewrite.Statement
-	// charset is character_set_client as it was when the text was sent: a prepared statement's literals keep it.
+	// charset is character_set_client as it was when the text was sent, where it has changed since: a prepared statement's
+	// literals keep it. Empty means that of the session.
 	charset string
 	// params are what COM_STMT_EXECUTE bound, long data filled in; nil for a statement sent as text.
 	params []wire.Param
