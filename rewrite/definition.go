@@ -7,13 +7,7 @@ import (
 // definition plans DDL that names something protected. It passes only where protection follows by itself: everything
 // that creates, changes or copies a sealed column is refused, and done with a raw account.
 func (b *builder) definition(first Keyword, kinds touchKind, counts map[string]int) error {
-	i := 1
-	if first == KwCreate && b.st.Is(1, KwOr) {
-		i = 3
-	}
-	for b.isDefinitionOption(i) {
-		i = b.skipOption(i)
-	}
+	i := b.definitionKind(first)
 	switch first {
 	case KwDrop:
 		return b.drop(i)
@@ -36,6 +30,18 @@ func (b *builder) definition(first Keyword, kinds touchKind, counts map[string]i
 	}
 	return notUnderstood("a routine, trigger or event over a table with protected columns",
 		"it would run in the backend, which holds no plaintext; do its work in the application")
+}
+
+// definitionKind gives the token that says what is defined: TABLE, VIEW, EVENT, ...
+func (b *builder) definitionKind(first Keyword) int {
+	i := 1
+	if first == KwCreate && b.st.Is(1, KwOr) {
+		i = 3
+	}
+	for b.isDefinitionOption(i) {
+		i = b.skipOption(i)
+	}
+	return i
 }
 
 func (b *builder) isDefinitionOption(i int) bool {

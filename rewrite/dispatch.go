@@ -121,8 +121,16 @@ func (b *builder) statement() error {
 		case KwBinlog:
 			return notUnderstood("BINLOG can write any table", "use a raw account")
 		}
+		if b.carriesStatements(first) && b.hasDynamic() {
+			return notUnderstood("a statement inside another is made at run time, and could be any statement",
+				"send the statement itself, or prepare it from a string literal in a statement of its own")
+		}
 	}
 	if kinds == 0 {
+		if b.preparesText(first) {
+			// Nothing is protected, but the keystore is still out of reach.
+			return b.dynamic(kinds)
+		}
 		return nil
 	}
 	b.plan.Touches = true
@@ -131,6 +139,38 @@ func (b *builder) statement() error {
 			"connect with multi-statements allowed, or send them one by one")
 	}
 	return b.touching(first, kinds, counts)
+}
+
+// preparesText reports whether the statement is PREPARE or EXECUTE IMMEDIATE of a string literal.
+func (b *builder) preparesText(first Keyword) bool {
+	switch first {
+	case KwPrepare:
+		return b.st.Is(2, KwFrom) && b.st.Token(3).Kind == TokString
+	case KwExecute:
+		return b.st.Is(1, KwImmediate) && b.st.Token(2).Kind == TokString
+	}
+	return false
+}
+
+// carriesStatements reports whether the statement holds others that the server runs at once, or by itself later (an event).
+// The body of a routine runs only when it is called, and is looked through then.
+func (b *builder) carriesStatements(first Keyword) bool {
+	switch first {
+	case KwSet:
+		return b.st.Is(1, KwStatement)
+	case KwBegin:
+		return b.st.Is(1, KwNot)
+	case KwIf, KwCase, KwLoop, KwWhile, KwRepeat, KwFor, KwDeclare:
+		return true
+	case KwCreate, KwAlter:
+		return b.st.Is(b.definitionKind(first), KwEvent)
+	}
+	return b.st.Token(0).IsIdentifier() && b.st.IsOp(1, OpColon)
+}
+
+// hasDynamic reports whether a word stands in the statement that runs text as a statement.
+func (b *builder) hasDynamic() bool {
+	return hasKeyword(b.st, KwPrepare) || hasKeyword(b.st, KwExecute) || hasKeyword(b.st, KwImmediate) || hasKeyword(b.st, KwBinlog)
 }
 
 // severalStatements reports whether a semicolon stands between statements.
@@ -164,7 +204,7 @@ func (b *builder) touching(first Keyword, kinds touchKind, counts map[string]int
 		if hasKeyword(b.st, KwSelect) {
 			return notUnderstood("SHOW with a subquery over a protected table", "")
 		}
-		return nil
+		return b.callsNone()
 	case KwLock, KwUnlock, KwSavepoint, KwRelease, KwRollback, KwXa, KwOptimize, KwCheck, KwChecksum, KwRepair, KwFlush,
 		KwGrant, KwRevoke, KwKill, KwHelp, KwStart, KwCommit, KwUse:
 		return b.harmless(kinds)
@@ -181,6 +221,17 @@ func (b *builder) touching(first Keyword, kinds touchKind, counts map[string]int
 func (b *builder) harmless(touchKind) error {
 	if hasKeyword(b.st, KwSelect) && b.st.Keyword(0) != KwGrant && b.st.Keyword(0) != KwRevoke {
 		return notUnderstood("a query inside a statement that should have none", "")
+	}
+	return b.callsNone()
+}
+
+// callsNone refuses the call of a stored function that may touch a protected column.
+func (b *builder) callsNone() error {
+	for i := range b.st.Tokens() {
+		if b.st.IsOp(i+1, OpLeftParen) && b.st.Token(i).IsIdentifier() &&
+			b.p.touch.names[foldTouch(b.st.Name(i))]&touchRoutine != 0 {
+			return notUnderstood("a stored function in the statement may touch a protected column", "")
+		}
 	}
 	return nil
 }

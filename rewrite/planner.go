@@ -63,7 +63,7 @@ func boolByte(b bool) byte {
 // Unscanned says what to do with text that Scan could not cut into tokens: it passes only when no reading of its bytes can
 // name anything protected, so that the backend answers it (most often with error 1064).
 func (p *Planner) Unscanned(sql []byte, f *Facts) (*Plan, error) {
-	if p.touch.inText(sql) {
+	if p.touch.inText(sql) || p.touch.any() && p.touch.inBody(string(sql), dynamicWords) {
 		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement cannot be read and may touch a protected column",
 			Hint: "use a supported character set and sql_mode, and check the statement's quotes and comments"}
 	}
@@ -73,6 +73,9 @@ func (p *Planner) Unscanned(sql []byte, f *Facts) (*Plan, error) {
 	}
 	return &Plan{Class: Pass, Effects: StaleFacts | ChangesSchema, Kind: "UNREADABLE"}, nil
 }
+
+// dynamicWords are those by which text runs as a statement.
+var dynamicWords = map[string]bool{"prepare": true, "execute": true, "immediate": true, "binlog": true}
 
 // plainASCII: no byte that a multi-byte character set could join with its neighbour, and no escape.
 func plainASCII(b []byte) bool {

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -117,17 +118,24 @@ func (t *touchSet) follow(s *Schema) {
 }
 
 // routineTouches reports whether a body names anything of the set, cannot be read, or builds its statements at run time.
-// A trigger of a table with protected columns touches them when it names one of them.
+// A trigger of a table with protected columns touches them when it names one of them, or a column that their cells are
+// bound to.
 func (t *touchSet) routineTouches(r *Routine, table *Table) bool {
 	if r.Unreadable {
 		return true
 	}
-	extra := map[string]bool{"prepare": true, "immediate": true}
-	if table != nil {
-		for _, c := range table.Columns {
-			if c.Protected != nil {
-				extra[foldTouch(c.Name)] = true
-			}
+	if table == nil {
+		return t.inBody(r.Body, dynamicWords)
+	}
+	extra := maps.Clone(dynamicWords)
+	for _, c := range table.Columns {
+		if c.Protected == nil {
+			continue
+		}
+		extra[foldTouch(c.Name)] = true
+		extra[foldTouch(c.Protected.Owner)] = true
+		for _, bound := range c.Protected.Bind {
+			extra[foldTouch(bound)] = true
 		}
 	}
 	return t.inBody(r.Body, extra)
