@@ -50,7 +50,15 @@ func (b *builder) pushKey() error {
 		}
 		at = i
 	}
-	if at < 1 || (at > 1 && !b.st.IsOp(at-1, OpComma)) || (!b.st.IsOp(at+1, OpEq) && !b.st.IsOp(at+1, OpAssign)) {
+	depth := 0
+	for i := range max(at, 0) {
+		if b.st.IsOp(i, OpLeftParen) {
+			depth++
+		} else if b.st.IsOp(i, OpRightParen) {
+			depth--
+		}
+	}
+	if depth != 0 || at < 1 || (at > 1 && !b.st.IsOp(at-1, OpComma)) || (!b.st.IsOp(at+1, OpEq) && !b.st.IsOp(at+1, OpAssign)) {
 		return wrong
 	}
 	v, to, ok := b.readValue(at + 2)
