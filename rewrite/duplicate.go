@@ -80,7 +80,7 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 		if err := plainAssignment(in.table, c.Name); err != nil {
 			return nil, false, err
 		}
-		return nil, false, b.walk(a.Expr, in.sc)
+		return nil, false, b.walk(a.Expr, in.updateScope)
 	}
 	if p.Conflict != nil {
 		return nil, false, p.Conflict
@@ -99,7 +99,9 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 			piece.Old = -1
 		}
 	case *ast.ColumnNameExpr:
-		if in.table.Column(x.Name.Name.O) == c {
+		// Without its table's name the column could be one of the SELECT.
+		f, err := in.sc.resolve(x.Name)
+		if err == nil && f.prot == p && (in.s.Select == nil || x.Name.Table.O != "") {
 			return nil, false, nil
 		}
 		return nil, false, notPossible(p, "another column as the new value", "write a literal or VALUES(col)")

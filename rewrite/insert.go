@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -8,11 +9,13 @@ import (
 
 // inserter plans INSERT and REPLACE.
 type inserter struct {
-	b       *builder
-	s       *ast.InsertStmt
-	table   *Table
-	sc      *scope
-	columns []*Column
+	b     *builder
+	s     *ast.InsertStmt
+	table *Table
+	sc    *scope
+	// updateScope is what ON DUPLICATE KEY UPDATE may name: the table, and those of the SELECT.
+	updateScope *scope
+	columns     []*Column
 	// listed says that the statement has a column list; tableEnd is the last token of the table's name.
 	tableFrom, tableEnd int
 	rows                []insertRow
@@ -27,6 +30,7 @@ type insertRow struct {
 
 func (b *builder) insert(s *ast.InsertStmt) error {
 	in := &inserter{b: b, s: s, sc: &scope{b: b, parsed: b.parsed}, duplicate: -1}
+	in.updateScope = in.sc
 	b.plan.Ignore = s.IgnoreErr
 	if err := in.target(); err != nil {
 		return err
@@ -107,7 +111,7 @@ func (in *inserter) plain() error {
 		}
 	}
 	if in.s.Select != nil {
-		outs, err := b.query(in.s.Select, &scope{b: b, parsed: b.parsed}, true)
+		outs, err := in.query()
 		if err != nil {
 			return err
 		}
@@ -117,11 +121,19 @@ func (in *inserter) plain() error {
 		}
 	}
 	for _, a := range in.s.OnDuplicate {
-		if err := b.walk(a.Expr, in.sc); err != nil {
+		if err := b.walk(a.Expr, in.updateScope); err != nil {
 			return err
 		}
 	}
 	return b.returning(in.sc)
+}
+
+// query plans the SELECT, and lets ON DUPLICATE KEY UPDATE see its tables.
+func (in *inserter) query() ([]output, error) {
+	sc := &scope{b: in.b, parsed: in.b.parsed}
+	outs, err := in.b.query(in.s.Select, sc, true)
+	in.updateScope = &scope{b: in.b, parsed: in.b.parsed, rels: slices.Concat(in.sc.rels, sc.rels)}
+	return outs, err
 }
 
 // columnList reads the column list, or splices one in, so that a column added by others between planning and execution
@@ -385,7 +397,7 @@ func (in *inserter) position(c *Column) int {
 // fromSelect plans INSERT ... SELECT: a sealed column takes the same column of other rows, or a literal of the select list.
 func (in *inserter) fromSelect() error {
 	b := in.b
-	outs, err := b.query(in.s.Select, &scope{b: b, parsed: b.parsed}, true)
+	outs, err := in.query()
 	if err != nil {
 		return err
 	}
@@ -449,7 +461,7 @@ func (in *inserter) selectedLiteral(p *Protected, o *output) error {
 		return p.Conflict
 	}
 	sel, simple := in.s.Select.(*ast.SelectStmt)
-	if o.literal == nil || !simple || sel.Distinct || sel.GroupBy != nil {
+	if o.literal == nil || !simple || sel.Distinct || sel.GroupBy != nil || sel.Having != nil {
 		return notPossible(p, "an expression as a value", "compute the value in the application and write it")
 	}
 	in.writes(p)

@@ -171,6 +171,10 @@ func (b *builder) finish() error {
 // collapse turns the token indexes of an edit into collapsed ones.
 func (b *builder) collapse(e *Edit) error {
 	insert := e.To == e.From-1
+	if g := b.st.GroupOf(e.From); g >= 0 && b.st.Groups()[g].Kind == GroupList {
+		// The shape keeps one operand of each kind, and the edit would not be repeated for the others.
+		return notUnderstood("a condition over a protected column stands inside the list of an IN", "write it outside of the list")
+	}
 	from := b.st.Collapsed(e.From)
 	to := b.st.Collapsed(e.To)
 	if insert {

@@ -19,7 +19,7 @@ func unparen(e ast.ExprNode) ast.ExprNode {
 }
 
 // cond plans a condition. positive says that the condition stands where a row that it does not accept only drops out of the
-// answer: under AND and OR of a WHERE, ON or HAVING. There a tag predicate over every key on the keyring is right: it sees
+// answer: under AND and OR of a WHERE or HAVING, or the ON of an inner join. There a tag predicate over every key on the keyring is right: it sees
 // the rows of the unlocked owners. Anywhere else a row under another key would count as "not equal" although nobody
 // knows, so a tag may decide only where every cell is known to be under one key.
 func (b *builder) cond(e ast.ExprNode, sc *scope, positive bool) error {
@@ -45,6 +45,15 @@ func (b *builder) cond(e ast.ExprNode, sc *scope, positive bool) error {
 		}
 	case *ast.ExistsSubqueryExpr:
 		return b.exists(x.Sel, sc, positive && !x.Not)
+	case *ast.CompareSubqueryExpr:
+		return b.compareSubquery(x, sc, positive)
+	case *ast.FuncCallExpr:
+		if x.FnName.L == ast.IsNull && len(x.Args) == 1 && x.Schema.O == "" {
+			p, err := b.bare(x.Args[0], sc)
+			if err != nil || p != nil {
+				return err
+			}
+		}
 	case *ast.UnaryOperationExpr:
 		if x.Op == opcode.Not || x.Op == opcode.Not2 {
 			return b.cond(x.V, sc, false)
@@ -78,14 +87,7 @@ func (b *builder) expression(e ast.ExprNode, sc *scope) error {
 	case *ast.ColumnNameExpr:
 		return b.plainName(x.Name, sc)
 	case *ast.SubqueryExpr:
-		outs, err := b.query(x.Query, &scope{b: b, parsed: sc.parsed, outer: sc}, true)
-		if err != nil {
-			return err
-		}
-		if p := anyProtected(outs); p != nil {
-			return notPossible(p, "the result of a subquery over a sealed column is computed with", notSearchableHint)
-		}
-		return nil
+		return b.scalar(x, sc, false)
 	case *ast.AggregateFuncExpr:
 		return b.aggregate(x, sc)
 	case *ast.FuncCallExpr:
@@ -105,12 +107,52 @@ func (b *builder) expression(e ast.ExprNode, sc *scope) error {
 		}
 		return b.plainName(x.Name, sc)
 	case *ast.CompareSubqueryExpr:
-		if err := b.walk(x.L, sc); err != nil {
-			return err
-		}
-		return b.walk(x.R, sc)
+		return b.compareSubquery(x, sc, false)
 	}
 	return b.cond(e, sc, false)
+}
+
+// scalar plans a subquery whose value is used.
+func (b *builder) scalar(x *ast.SubqueryExpr, sc *scope, positive bool) error {
+	outs, err := b.query(x.Query, &scope{b: b, parsed: sc.parsed, outer: sc}, positive)
+	if err != nil {
+		return err
+	}
+	if p := anyProtected(outs); p != nil {
+		return notPossible(p, "the result of a subquery over a sealed column is computed with", notSearchableHint)
+	}
+	return nil
+}
+
+// side plans one side of = or <>, which is not a sealed column. A subquery that gives a column of its rows gives NULL
+// without rows, so that the comparison accepts nothing then; one that counts gives a value for rows it does not see.
+func (b *builder) side(e ast.ExprNode, sc *scope, positive bool) error {
+	if x, ok := unparen(e).(*ast.SubqueryExpr); ok {
+		return b.scalar(x, sc, positive && selectsColumn(x))
+	}
+	return b.walk(e, sc)
+}
+
+func selectsColumn(x *ast.SubqueryExpr) bool {
+	s, ok := x.Query.(*ast.SelectStmt)
+	if !ok || s.Fields == nil || len(s.Fields.Fields) != 1 || s.Fields.Fields[0].Expr == nil {
+		return false
+	}
+	_, ok = unparen(s.Fields.Fields[0].Expr).(*ast.ColumnNameExpr)
+	return ok
+}
+
+// compareSubquery plans a = ANY (SELECT ...) and the like, of which only = ANY, which is IN, never accepts more for fewer
+// rows.
+func (b *builder) compareSubquery(x *ast.CompareSubqueryExpr, sc *scope, positive bool) error {
+	if err := b.walk(x.L, sc); err != nil {
+		return err
+	}
+	sub, ok := unparen(x.R).(*ast.SubqueryExpr)
+	if !ok {
+		return b.walk(x.R, sc)
+	}
+	return b.scalar(sub, sc, positive && !x.All && x.Op == opcode.EQ)
 }
 
 const notSearchableHint = "only reading it as it is, IS NULL and, with search: equality, = and IN are possible"
@@ -246,10 +288,11 @@ func (b *builder) compare(x *ast.BinaryOperationExpr, sc *scope, positive bool) 
 	}
 	switch {
 	case lp == nil && rp == nil:
-		if err := b.walk(x.L, sc); err != nil {
+		positive = positive && x.Op != opcode.NullEQ
+		if err := b.side(x.L, sc, positive); err != nil {
 			return err
 		}
-		return b.walk(x.R, sc)
+		return b.side(x.R, sc, positive)
 	case lp != nil && rp != nil:
 		return b.equiJoin(x, lp, rp, sc)
 	case lp != nil:
@@ -588,6 +631,15 @@ func (b *builder) pairPieces(l, r ast.ExprNode, sc *scope, positive bool) ([]Pie
 
 // plainPair copies a pair of which neither side is sealed. Only names and literals have a known extent.
 func (b *builder) plainPair(l, r ast.ExprNode, sc *scope) ([]Piece, error) {
+	before := len(b.edits)
+	for _, e := range []ast.ExprNode{l, r} {
+		if err := b.walk(e, sc); err != nil {
+			return nil, err
+		}
+	}
+	if len(b.edits) > before {
+		return nil, notUnderstood("a row holds a condition over a protected column", "write the comparisons one by one")
+	}
 	lf, lt, err := b.span(l, sc)
 	if err != nil {
 		return nil, err

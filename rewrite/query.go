@@ -113,12 +113,12 @@ func (b *builder) query(n ast.Node, sc *scope, positive bool) ([]output, error) 
 	case *ast.SelectStmt:
 		return b.selectBlock(x, sc, positive)
 	case *ast.SetOprStmt:
-		if err := b.with(x.With, sc); err != nil {
+		if err := b.with(x.With, sc, positive); err != nil {
 			return nil, err
 		}
 		return b.setOperation(x.SelectList.Selects, x.OrderBy, x.Limit, sc, positive)
 	case *ast.SetOprSelectList:
-		if err := b.with(x.With, sc); err != nil {
+		if err := b.with(x.With, sc, positive); err != nil {
 			return nil, err
 		}
 		return b.setOperation(x.Selects, x.OrderBy, x.Limit, sc, positive)
@@ -129,48 +129,72 @@ func (b *builder) query(n ast.Node, sc *scope, positive bool) ([]output, error) 
 }
 
 // with plans common table expressions, each of which sees those before it.
-func (b *builder) with(w *ast.WithClause, sc *scope) error {
+func (b *builder) with(w *ast.WithClause, sc *scope, positive bool) error {
 	if w == nil {
 		return nil
 	}
-	for _, c := range w.CTEs {
-		name := sc.foldTable(c.Name.O)
+	for i, c := range w.CTEs {
+		name := FoldName(c.Name.O)
+		if w.IsRecursive {
+			for _, later := range w.CTEs[i+1:] {
+				// The server lets an expression name those after it, which then hide tables of the same name.
+				if mentionsTable(c.Query, FoldName(later.Name.O)) {
+					return notUnderstood("a common table expression names a later one", "put the expressions in order, or leave RECURSIVE out")
+				}
+			}
+		}
 		inner := &scope{b: b, parsed: sc.parsed, outer: &scope{b: b, parsed: sc.parsed, ctes: sc.ctes, outer: sc.outer}}
 		if w.IsRecursive {
 			// The expression may name itself; what it yields there is what its first part yields.
 			inner.ctes = &cte{name: name, opaque: true}
 		}
-		outs, err := b.query(c.Query, inner, true)
+		edits := len(b.edits)
+		outs, err := b.query(c.Query, inner, positive)
 		if err != nil {
 			return err
 		}
-		if w.IsRecursive && mentionsTable(c.Query, name, sc.foldTable) {
+		if w.IsRecursive && mentionsTable(c.Query, name) {
 			if p := anyProtected(outs); p != nil {
 				return notPossible(p, "a recursive common table expression cannot carry a sealed column",
 					"join the column outside of the recursion")
 			}
 		}
-		sc.ctes = &cte{next: sc.ctes, name: name, fields: outputFields(outs, c.ColNameList)}
+		fields, err := outputFields(outs, c.ColNameList)
+		if err != nil {
+			return err
+		}
+		sc.ctes = &cte{next: sc.ctes, name: name, fields: fields, keyed: keyedRange(b.edits[edits:])}
 	}
 	return nil
 }
 
-// mentionsTable reports whether a query names a table.
-func mentionsTable(n ast.Node, name string, fold func(string) string) bool {
-	v := &tableFinder{name: name, fold: fold}
+// keyedRange finds a tag predicate over a column under user keys.
+func keyedRange(edits []Edit) *Protected {
+	for _, e := range edits {
+		for _, p := range e.Pieces {
+			if p.Kind == PieceRange && p.Column.ServiceKey == "" {
+				return p.Column
+			}
+		}
+	}
+	return nil
+}
+
+// mentionsTable reports whether a query names a table that may be a common table expression.
+func mentionsTable(n ast.Node, name string) bool {
+	v := &tableFinder{name: name}
 	n.Accept(v)
 	return v.found
 }
 
 type tableFinder struct {
 	name  string
-	fold  func(string) string
 	found bool
 }
 
 // Enter implements ast.Visitor.
 func (v *tableFinder) Enter(n ast.Node) (ast.Node, bool) {
-	if t, ok := n.(*ast.TableName); ok && v.fold(t.Name.O) == v.name {
+	if t, ok := n.(*ast.TableName); ok && t.Schema.O == "" && FoldName(t.Name.O) == v.name {
 		v.found = true
 	}
 	return n, v.found
@@ -181,9 +205,10 @@ func (v *tableFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 // selectBlock plans one SELECT.
 func (b *builder) selectBlock(s *ast.SelectStmt, sc *scope, positive bool) ([]output, error) {
-	if err := b.with(s.With, sc); err != nil {
+	if err := b.with(s.With, sc, positive); err != nil {
 		return nil, err
 	}
+	sc.positive = positive
 	if s.Kind == ast.SelectStmtKindValues {
 		return b.valuesBlock(s, sc)
 	}
@@ -271,6 +296,16 @@ func (b *builder) byItems(items []*ast.ByItem, sc *scope, outs []output, clause 
 			}
 			continue
 		}
+		if positionLike(e) {
+			if p := anyProtected(outs); p != nil {
+				return notPossible(p, clause+" by a position that is not known", "name the column")
+			}
+			for _, o := range outs {
+				if o.ambig {
+					return notUnderstood(clause+" by a position that is not known", "name the column")
+				}
+			}
+		}
 		if name, ok := e.(*ast.ColumnNameExpr); ok {
 			f, err := sc.resolve(name.Name)
 			if err != nil {
@@ -286,6 +321,25 @@ func (b *builder) byItems(items []*ast.ByItem, sc *scope, outs []output, clause 
 		}
 	}
 	return nil
+}
+
+// positionLike reports whether the server takes an item of ORDER BY or GROUP BY for a position although the syntax tree
+// does not: an integer in parentheses or after a plus, and a parameter that will be one.
+func positionLike(e ast.ExprNode) bool {
+	switch x := e.(type) {
+	case *ast.ParenthesesExpr:
+		return positionLike(x.Expr)
+	case *ast.UnaryOperationExpr:
+		return positionLike(x.V)
+	case ast.ParamMarkerExpr:
+		return true
+	case ast.ValueExpr:
+		switch x.GetValue().(type) {
+		case int64, uint64:
+			return true
+		}
+	}
+	return false
 }
 
 // fields plans the select list.
@@ -375,7 +429,8 @@ func (b *builder) field(f *ast.SelectField, sc *scope) (output, error) {
 		}
 		return o, nil
 	case *ast.SubqueryExpr:
-		outs, err := b.query(x.Query, &scope{b: b, parsed: sc.parsed, outer: sc}, true)
+		before := len(b.edits)
+		outs, err := b.query(x.Query, &scope{b: b, parsed: sc.parsed, outer: sc}, sc.positive)
 		if err != nil {
 			return o, err
 		}
@@ -384,8 +439,13 @@ func (b *builder) field(f *ast.SelectField, sc *scope) (output, error) {
 		} else if p := anyProtected(outs); p != nil {
 			return o, notPossible(p, "a row subquery with a sealed column", "")
 		}
-		o.rewrites = true
+		o.rewrites = len(b.edits) > before
 		return o, nil
+	case *ast.ExistsSubqueryExpr:
+		before := len(b.edits)
+		err := b.exists(x.Sel, sc, sc.positive && !x.Not)
+		o.rewrites = len(b.edits) > before
+		return o, err
 	}
 	before := len(b.edits)
 	if err := b.walk(f.Expr, sc); err != nil {

@@ -36,6 +36,8 @@ type scope struct {
 	aliases []output
 	// merged are the columns that USING or NATURAL made one.
 	merged map[string]field
+	// positive is as in cond, for what stands in the FROM clause.
+	positive bool
 }
 
 // cte is a common table expression in reach.
@@ -44,10 +46,13 @@ type cte struct {
 	name   string
 	fields []field
 	opaque bool
+	// keyed is a column over which the expression has a condition that sees only rows under keys on the keyring.
+	keyed *Protected
 }
 
 func (sc *scope) findCTE(name string) *cte {
-	key := FoldTable(name, sc.b.p.schema.LowerCaseTableNames)
+	// The server compares these names without letter case, whatever lower_case_table_names is.
+	key := FoldName(name)
 	for s := sc; s != nil; s = s.outer {
 		for c := s.ctes; c != nil; c = c.next {
 			if c.name == key {
@@ -97,6 +102,11 @@ func (sc *scope) add(r *relation) {
 func (sc *scope) joinTables(j *ast.Join) error {
 	before := len(sc.star)
 	first := len(sc.rels)
+	// Of an outer join, a row of one side that finds no partner stays in the answer, filled with NULL: neither the condition
+	// nor what the other side leaves out only makes the answer smaller.
+	positive := sc.positive
+	defer func() { sc.positive = positive }()
+	sc.positive = positive && j.Tp != ast.RightJoin
 	if err := sc.join(j.Left); err != nil {
 		return err
 	}
@@ -104,6 +114,7 @@ func (sc *scope) joinTables(j *ast.Join) error {
 		return nil
 	}
 	middle := len(sc.star)
+	sc.positive = positive && j.Tp != ast.LeftJoin
 	if err := sc.join(j.Right); err != nil {
 		return err
 	}
@@ -113,7 +124,7 @@ func (sc *scope) joinTables(j *ast.Join) error {
 		}
 	}
 	if j.On != nil {
-		return sc.b.cond(j.On.Expr, sc, true)
+		return sc.b.cond(j.On.Expr, sc, positive && j.Tp != ast.LeftJoin && j.Tp != ast.RightJoin)
 	}
 	return nil
 }
@@ -178,13 +189,13 @@ func (sc *scope) source(ts *ast.TableSource) (*relation, error) {
 		return sc.tableRelation(x, ts.AsName.O)
 	case *ast.SelectStmt, *ast.SetOprStmt:
 		inner := &scope{b: sc.b, parsed: sc.parsed, outer: sc.outerForDerived()}
-		outs, err := sc.b.query(x, inner, true)
+		outs, err := sc.b.query(x, inner, sc.positive)
 		if err != nil {
 			return nil, err
 		}
 		r := &relation{name: sc.foldTable(ts.AsName.O)}
-		r.fields = outputFields(outs, ts.ColumnNames)
-		return r, nil
+		r.fields, err = outputFields(outs, ts.ColumnNames)
+		return r, err
 	case *ast.Join:
 		return nil, notUnderstood("a parenthesised join with an alias is not understood", "")
 	}
@@ -201,15 +212,20 @@ func (sc *scope) foldTable(name string) string {
 	return FoldTable(name, sc.b.p.schema.LowerCaseTableNames)
 }
 
-func outputFields(outs []output, names []ast.CIStr) []field {
+// outputFields gives the columns of a derived table. One that is named after its own text, which is rewritten, would come
+// out under another name.
+func outputFields(outs []output, names []ast.CIStr) ([]field, error) {
 	fields := make([]field, len(outs))
 	for i, o := range outs {
 		fields[i] = field{name: o.name, prot: o.prot, from: o.from, column: o.column}
 		if i < len(names) {
 			fields[i].name = FoldName(names[i].O)
+		} else if o.rewrites && !o.aliased {
+			return nil, notUnderstood("a column of a derived table is named after an expression over a protected column",
+				"give the expression a name with AS")
 		}
 	}
-	return fields
+	return fields, nil
 }
 
 // tableRelation resolves a table name: a common table expression, a base table, a view, or a table that is not known.
@@ -222,6 +238,9 @@ func (sc *scope) tableRelation(n *ast.TableName, alias string) (*relation, error
 	r := &relation{name: sc.foldTable(name)}
 	if n.Schema.O == "" {
 		if c := sc.findCTE(n.Name.O); c != nil {
+			if c.keyed != nil && !sc.positive {
+				return nil, searchable(c.keyed, false)
+			}
 			r.fields, r.opaque = c.fields, c.opaque
 			return r, nil
 		}
@@ -311,8 +330,8 @@ func (sc *scope) lookup(n *ast.ColumnName) (field, bool, error) {
 		if f, ok := sc.merged[key]; ok {
 			return f, true, nil
 		}
-		if f, ok := sc.aliasField(key); ok {
-			return f, true, nil
+		if f, ok, err := sc.aliasField(key); ok || err != nil {
+			return f, ok, err
 		}
 	}
 	var found []field
@@ -337,25 +356,52 @@ func (sc *scope) lookup(n *ast.ColumnName) (field, bool, error) {
 	return found[0], true, nil
 }
 
-// aliasField finds a protected select item of that name: where a name may mean an alias or a column, either being
-// protected makes the name protected.
-func (sc *scope) aliasField(key string) (field, bool) {
+// aliasField finds a select item of that name. The server takes some names for the item and some for a column of the same
+// name, by clause; where they are not the same thing and one of them is protected, the statement is refused.
+func (sc *scope) aliasField(key string) (field, bool, error) {
+	var items []output
+	var prot *Protected
+	aliased := false
 	for _, o := range sc.aliases {
-		if o.name == key && o.prot != nil {
-			return field{name: key, prot: o.prot, from: o.from, column: o.column}, true
+		if o.name != key {
+			continue
+		}
+		items = append(items, o)
+		aliased = aliased || o.aliased
+		if o.prot != nil {
+			prot = o.prot
 		}
 	}
-	for _, o := range sc.aliases {
-		if o.name == key && o.aliased {
-			for _, r := range sc.rels {
-				for _, f := range r.fields {
-					if f.name == key && f.prot != nil {
-						return f, true
-					}
-				}
+	if len(items) == 0 {
+		return field{}, false, nil
+	}
+	var columns []field
+	for _, r := range sc.rels {
+		for _, f := range r.fields {
+			if f.name != key {
+				continue
 			}
-			return field{name: key}, true
+			columns = append(columns, f)
+			if f.prot != nil {
+				prot = f.prot
+			}
 		}
 	}
-	return field{}, false
+	if prot == nil {
+		return field{name: key}, aliased, nil
+	}
+	first := field{name: key, prot: items[0].prot, from: items[0].from, column: items[0].column}
+	for _, o := range items[1:] {
+		columns = append(columns, field{prot: o.prot, from: o.from, column: o.column})
+	}
+	for _, c := range columns {
+		if c.prot != first.prot || c.column != first.column || c.from != first.from {
+			return field{}, false, notPossible(prot, "the name may mean a select item or another column",
+				"give the select item a name that no column has")
+		}
+	}
+	if first.prot.Conflict != nil {
+		return field{}, false, first.prot.Conflict
+	}
+	return first, true, nil
 }

@@ -253,7 +253,8 @@ func (s *Statement) valueMatters(i int) bool {
 func (e *shaper) list(open int) int {
 	s := e.s
 	end := s.Match(open)
-	if end < 0 || end == open+1 || s.Is(open+1, KwSelect) || s.Is(open+1, KwWith) || s.Is(open+1, KwValues) {
+	if end < 0 || end == open+1 || s.Is(open+1, KwSelect) || s.Is(open+1, KwWith) || s.Is(open+1, KwValues) ||
+		s.IsOp(open+1, OpLeftParen) || s.Is(open+1, KwRow) {
 		return open + 1
 	}
 	e.begin()

@@ -116,7 +116,7 @@ func (b *builder) update(s *ast.UpdateStmt) error {
 	if s.With != nil {
 		return notUnderstood("WITH before UPDATE", "")
 	}
-	sc := &scope{b: b, parsed: b.parsed}
+	sc := &scope{b: b, parsed: b.parsed, positive: true}
 	if err := sc.from(s.TableRefs); err != nil {
 		return err
 	}
@@ -212,6 +212,11 @@ func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
 			return err
 		}
 	}
+	if f.from == nil {
+		if err := w.throughView(a.Column); err != nil {
+			return err
+		}
+	}
 	if f.prot == nil {
 		if f.from != nil {
 			if err := plainAssignment(f.from.table, f.column); err != nil {
@@ -240,6 +245,24 @@ func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
 	w.columns = append(w.columns, f.prot)
 	w.lefts = append(w.lefts, piece.Left)
 	return b.edit(tokens.valueFrom, tokens.valueTo, piece)
+}
+
+// throughView refuses an assignment to a column of a view that reaches protected columns: it may be an owner column under
+// another name, or the table may have triggers.
+func (w *updateWriter) throughView(n *ast.ColumnName) error {
+	for _, r := range w.sc.rels {
+		if !w.sc.qualifies(r, n) {
+			continue
+		}
+		for _, f := range r.fields {
+			if f.name == FoldName(n.Name.O) {
+				if err := w.b.writable(r.table); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // copied plans `a = b` where b is a sealed column whose cells may stand in a as they are.
@@ -300,7 +323,7 @@ func (b *builder) deleteRows(s *ast.DeleteStmt) error {
 	if s.With != nil {
 		return notUnderstood("WITH before DELETE", "")
 	}
-	sc := &scope{b: b, parsed: b.parsed}
+	sc := &scope{b: b, parsed: b.parsed, positive: true}
 	if err := sc.from(s.TableRefs); err != nil {
 		return err
 	}
