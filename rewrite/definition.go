@@ -142,17 +142,22 @@ func (b *builder) rename(i int) error {
 	return b.followed()
 }
 
-// createTable allows CREATE TABLE new LIKE old where protection follows: the copy has the same annotations and checks.
+// createTable allows CREATE TABLE new LIKE old where protection follows: the copy has the same annotations and checks. It
+// passes a new table of its own columns, some of which only have the name of a protected table or refer to plain columns of
+// one.
 func (b *builder) createTable(i int) error {
 	if b.isLike(i) && !hasKeyword(b.st, KwSelect) {
 		return b.followed()
+	}
+	if b.onlyNames(i) {
+		return nil
 	}
 	return notUnderstood("CREATE TABLE of a table that has or takes protected columns",
 		"create it with a raw account and prepare it as `latchkey check --sql` prints it")
 }
 
-// isLike reports whether CREATE TABLE name is followed by LIKE.
-func (b *builder) isLike(i int) bool {
+// newTable gives the last token of the name after CREATE TABLE at token i.
+func (b *builder) newTable(i int) int {
 	i++
 	if b.st.Is(i, KwIf) {
 		i += 3
@@ -160,7 +165,54 @@ func (b *builder) isLike(i int) bool {
 	for b.st.Token(i).IsIdentifier() && b.st.IsOp(i+1, OpDot) {
 		i += 2
 	}
-	i++
+	return i
+}
+
+// onlyNames reports whether CREATE TABLE at token i makes a table that is not protected, from its own text alone.
+func (b *builder) onlyNames(i int) bool {
+	at := b.newTable(i)
+	if !b.st.Token(at).IsIdentifier() || b.p.touch.names[foldTouch(b.st.Name(at))]&(touchTable|touchView|touchTrigger) != 0 {
+		return false
+	}
+	for j := at + 1; j < b.st.Len(); j++ {
+		switch b.st.Keyword(j) {
+		case KwSelect, KwWith, KwValues, KwUnion, KwLike:
+			if !b.st.Is(j, KwValues) || b.st.Is(j-1, KwAs) {
+				return false
+			}
+		case KwReferences:
+			to := b.newTable(j)
+			if b.p.touch.names[foldTouch(b.st.Name(to))] != 0 && !b.refersToPlain(to) {
+				return false
+			}
+		}
+	}
+	return b.callsNone() == nil
+}
+
+// refersToPlain reports whether the table whose name is at token i stands in REFERENCES table (columns) and none of the
+// columns is protected.
+func (b *builder) refersToPlain(i int) bool {
+	from := i
+	for b.st.IsOp(from-1, OpDot) {
+		from -= 2
+	}
+	end := b.st.Match(i + 1)
+	if !b.st.Is(from-1, KwReferences) || !b.st.IsOp(i+1, OpLeftParen) || end < 0 {
+		return false
+	}
+	protected := b.protectedColumns(b.st.Name(i))
+	for j := i + 2; j < end; j++ {
+		if b.st.Token(j).IsIdentifier() && protected[FoldName(b.st.Name(j))] {
+			return false
+		}
+	}
+	return true
+}
+
+// isLike reports whether CREATE TABLE name is followed by LIKE.
+func (b *builder) isLike(i int) bool {
+	i = b.newTable(i) + 1
 	if b.st.IsOp(i, OpLeftParen) {
 		i++
 	}
@@ -219,6 +271,10 @@ func (b *builder) alter(i int) error {
 			if !b.st.Is(j+1, KwColumn) && !b.st.Is(j+1, KwIndex) && !b.st.Is(j+1, KwKey) {
 				return notUnderstood("ALTER TABLE ... RENAME over protected columns", "use RENAME TABLE")
 			}
+		case KwConvert:
+			if b.st.Is(j+1, KwPartition) || b.st.Is(j+1, KwTable) {
+				return notUnderstood("this ALTER TABLE over protected columns", "use a raw account")
+			}
 		case KwExchange, KwSelect, KwLike, KwDiscard, KwImport:
 			return notUnderstood("this ALTER TABLE over protected columns", "use a raw account")
 		}
@@ -245,8 +301,27 @@ func (b *builder) onlyPlainColumns(i int) error {
 	if i < 0 || !b.st.Token(i).IsIdentifier() {
 		return notUnderstood("the table is not where it is expected", "")
 	}
-	protected := map[string]bool{}
 	name := b.st.Name(i)
+	protected := b.protectedColumns(name)
+	for j := i + 1; j < b.st.Len(); j++ {
+		if !b.st.Token(j).IsIdentifier() {
+			continue
+		}
+		word := b.st.Name(j)
+		if protected[FoldName(word)] {
+			return notUnderstood("the statement changes or names a protected column of the table",
+				"use a raw account and see `latchkey check --sql`")
+		}
+		if b.p.touch.names[foldTouch(word)] != 0 && foldTouch(word) != foldTouch(name) && !b.refersToPlain(j) {
+			return notUnderstood("the statement names another protected table", "use a raw account")
+		}
+	}
+	return nil
+}
+
+// protectedColumns gives the protected columns, folded, of every table of that name.
+func (b *builder) protectedColumns(name string) map[string]bool {
+	protected := map[string]bool{}
 	for _, t := range b.tablesNamed(name) {
 		for _, c := range t.Columns {
 			if c.Protected != nil {
@@ -264,20 +339,7 @@ func (b *builder) onlyPlainColumns(i int) error {
 			}
 		}
 	}
-	for j := i + 1; j < b.st.Len(); j++ {
-		if !b.st.Token(j).IsIdentifier() {
-			continue
-		}
-		word := b.st.Name(j)
-		if protected[FoldName(word)] {
-			return notUnderstood("the statement changes or names a protected column of the table",
-				"use a raw account and see `latchkey check --sql`")
-		}
-		if b.p.touch.names[foldTouch(word)] != 0 && foldTouch(word) != foldTouch(name) {
-			return notUnderstood("the statement names another protected table", "use a raw account")
-		}
-	}
-	return nil
+	return protected
 }
 
 func (p *Planner) policyTables() map[string]map[string]*TablePolicy {
