@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -268,8 +266,6 @@ func same(t *testing.T, plain, sealed *sql.Conn, query string, args ...any) {
 		t.Errorf("%s %v\n through the proxy: %v\n on plaintext:      %v", shorten(query), args, got, want)
 	}
 }
-
-func discardLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 // script is a list of statements that give the same on both twins.
 var script = []string{

@@ -67,12 +67,13 @@ func (x *executor) expireKeys() {
 	x.ringUsed = now
 }
 
-// openKey makes a user key of the text of an account key.
-func (x *executor) openKey(text []byte) (*keystore.UserKey, error) {
-	if !x.secure() && !x.env.AllowInsecureKeys {
+// openKey makes a user key of the text of an account key that came over the client's connection.
+func (s *session) openKey(text []byte) (*keystore.UserKey, error) {
+	env := s.server.config.Protection
+	if !s.mayPush() {
 		return nil, errInsecurePush
 	}
-	key, err := x.env.Cache.Open(text)
+	key, err := env.Cache.Open(text)
 	switch {
 	case err == nil:
 		return key, nil
@@ -83,6 +84,9 @@ func (x *executor) openKey(text []byte) (*keystore.UserKey, error) {
 	}
 	return nil, newFault(codeMalformedKey, "the key cannot be used")
 }
+
+// mayPush tells whether keys may come over the client's connection.
+func (s *session) mayPush() bool { return s.secure() || s.server.config.Protection.AllowInsecureKeys }
 
 // push is a key push that takes effect once its statement has succeeded. A nil push does nothing.
 type push struct {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/mariadbtest"
 	"latchkey/keystore"
 	"latchkey/proxy/wire"
 )
@@ -119,37 +120,114 @@ func TestAlternatingUsers(t *testing.T) {
 
 func TestKeyringDiesWithTheLogin(t *testing.T) {
 	tw := newTwin(t, nil)
-	c := loginRaw(t, tw.proxy.addr, tw.sealed, rawCaps)
 	push := "SET @latchkey = '" + testKey(t, 'A') + "'"
 	insert := "INSERT INTO entries (user_id, title) VALUES (1, 'x')"
-	c.query(t, push)
-	if b := c.query(t, insert); b[4] != 0 {
-		t.Fatalf("insert: %q", b)
-	}
-	for name, request := range map[string][]byte{
-		"COM_RESET_CONNECTION": {byte(wire.ComResetConnection)},
-	} {
-		c.ask(t, request, wire.ReplyStatus)
-		if e, err := wire.ParseERR(c.query(t, insert)[4:]); err != nil || e.Code != 9701 {
-			t.Errorf("after %s: %v, %v, want error 9701", name, e, err)
+	tw.server.Exec(t, "CREATE OR REPLACE USER changed@'%' IDENTIFIED BY 'pw'; GRANT ALL ON *.* TO changed@'%'")
+	t.Cleanup(func() { tw.server.Exec(t, "DROP USER changed@'%'") })
+	change := func(c *rawClient, password string, attributes []byte) error {
+		u := wire.ChangeUser{User: []byte("changed"), Auth: []byte{}, Database: []byte(tw.sealed), Charset: []byte{45, 0},
+			Plugin: []byte("mysql_native_password"), Attributes: attributes}
+		if err := c.Send(u.Append(nil, c.caps)); err != nil {
+			t.Fatal(err)
 		}
+		return c.finishAuth(password)
+	}
+	attribute := wire.AppendLenencString(wire.AppendLenencString(nil, "latchkey"), testKey(t, 'B'))
+	for name, end := range map[string]func(c *rawClient) (keys string){
+		"COM_RESET_CONNECTION": func(c *rawClient) string {
+			c.ask(t, []byte{byte(wire.ComResetConnection)}, wire.ReplyStatus)
+			return "0"
+		},
+		"COM_CHANGE_USER": func(c *rawClient) string {
+			if err := change(c, "pw", []byte{}); err != nil {
+				t.Fatal(err)
+			}
+			return "0"
+		},
+		"COM_CHANGE_USER with an attribute": func(c *rawClient) string {
+			if err := change(c, "pw", attribute); err != nil {
+				t.Fatal(err)
+			}
+			return "1"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := loginRaw(t, tw.proxy.addr, tw.sealed, rawCaps|wire.CapConnectAttrs)
+			c.query(t, push)
+			if got := textReplies(t, c.query(t, insert), c.caps); got[0] != "OK 1" {
+				t.Fatalf("insert: %v", got)
+			}
+			want := end(c)
+			got := textReplies(t, c.query(t, "CALL latchkey.status()"), c.caps)
+			if !strings.HasPrefix(got[0], "["+want+",") {
+				t.Errorf("status: %v, want %s keys", got, want)
+			}
+		})
+	}
+	t.Run("failed COM_CHANGE_USER", func(t *testing.T) {
+		c := loginRaw(t, tw.proxy.addr, tw.sealed, rawCaps|wire.CapConnectAttrs)
+		c.query(t, push)
+		if err := change(c, "wrong", attribute); err == nil {
+			t.Fatal("a wrong password is accepted")
+		}
+		if got := textReplies(t, c.query(t, "CALL latchkey.status()"), c.caps); !strings.HasPrefix(got[0], "[0,") {
+			t.Errorf("status: %v, want no keys", got)
+		}
+	})
+	t.Run("COM_CHANGE_USER with a malformed attribute", func(t *testing.T) {
+		c := loginRaw(t, tw.proxy.addr, tw.sealed, rawCaps|wire.CapConnectAttrs)
+		err := change(c, "pw", wire.AppendLenencString(wire.AppendLenencString(nil, "latchkey"), "nonsense"))
+		if err == nil || !strings.Contains(err.Error(), "9706") {
+			t.Errorf("a malformed key as attribute: %v, want error 9706", err)
+		}
+		c.wantClosed(t)
+	})
+}
+
+func TestConnectionAttribute(t *testing.T) {
+	tw := newTwin(t, nil)
+	c := tw.conn(t, tw.proxy.open(t, "root", tw.sealed, "connectionAttributes=latchkey:"+testKey(t, 'A')))
+	if n := keysOn(t, c); n != "1" {
+		t.Errorf("keys: %s, want 1", n)
+	}
+	mustExec(t, c, "INSERT INTO entries (user_id, title) VALUES (1, 'x')")
+	pool := tw.proxy.open(t, "root", tw.sealed, "connectionAttributes=latchkey:nonsense")
+	if err := pool.Ping(); mariadbtest.Code(err) != 9706 {
+		t.Errorf("a malformed key as attribute: %v, want error 9706", err)
+	}
+	rows := tw.server.Query(t, "SELECT COUNT(*) FROM performance_schema.session_connect_attrs WHERE ATTR_NAME = 'latchkey'")
+	if rows[0][0] != "0" {
+		t.Error("the attribute reached the backend")
 	}
 }
 
+// TestInsecurePush: a client on another machine, as the PROXY header says, without TLS.
 func TestInsecurePush(t *testing.T) {
-	tw := newTwin(t, nil)
-	tw.proxy.config.Listen.ProxyNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	x := &executor{session: &session{server: tw.proxy.Server}, env: testProtection(t, tw.loader)}
-	x.keys.ring = new(keystore.Keyring)
-	if _, err := x.openKey([]byte(testKey(t, 'A'))); err != errInsecurePush {
-		t.Errorf("push over an insecure connection: %v, want %v", err, errInsecurePush)
+	for _, allow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("allow_insecure_keys %v", allow), func(t *testing.T) {
+			tw := newTwin(t, func(p *Protection) { p.AllowInsecureKeys = allow })
+			c := dialRaw(t, startProxy(t, tw.server.Addr(), func(c *Config) {
+				c.Protection = tw.proxy.config.Protection
+				c.Listen.ProxyNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			}).addr)
+			if _, err := c.socket.Write([]byte("PROXY TCP4 192.0.2.1 127.0.0.1 1000 3306\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.login("root", "", tw.sealed, rawCaps); err != nil {
+				t.Fatal(err)
+			}
+			want := "error 9712"
+			if allow {
+				want = "OK 0"
+			}
+			if got := textReplies(t, c.query(t, "SET @latchkey = '"+testKey(t, 'A')+"'"), c.caps); got[0] != want {
+				t.Errorf("push: %v, want %s", got, want)
+			}
+			if got := textReplies(t, c.query(t, "CALL latchkey.new_key()"), c.caps); (got[0] == "error 9712") == allow {
+				t.Errorf("new_key: %v", got)
+			}
+		})
 	}
-	x.env.AllowInsecureKeys = true
-	key, err := x.openKey([]byte(testKey(t, 'A')))
-	if err != nil {
-		t.Fatalf("push with allow_insecure_keys: %v", err)
-	}
-	key.Release()
 }
 
 func TestAccounts(t *testing.T) {

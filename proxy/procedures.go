@@ -65,7 +65,7 @@ func (x *executor) callNewKey(call *rewrite.Call) (*table, error) {
 	if err := arguments(call, 0); err != nil {
 		return nil, err
 	}
-	if !x.secure() && !x.env.AllowInsecureKeys {
+	if !x.mayPush() {
 		return nil, errInsecurePush
 	}
 	key, err := keystore.NewAccountKey(rand.Reader)
@@ -116,7 +116,7 @@ func (x *executor) callStatus(call *rewrite.Call) (*table, error) {
 	if len(ids) > 0 {
 		sealing = ids[0]
 	}
-	if x.secure() || x.env.AllowInsecureKeys {
+	if x.mayPush() {
 		mayPush = "yes"
 	}
 	return &table{
