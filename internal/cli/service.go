@@ -86,7 +86,11 @@ func (s *service) assemble() error {
 			KeyringIdle:       s.config.KeyringIdle,
 		},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	s.server.AddReadyCheck("schema", func(context.Context) error { return s.schema.Ready() })
+	return nil
 }
 
 // close wipes the keys.
