@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -36,6 +37,7 @@ const (
 var (
 	errLoginFailed = errors.New("the backend refused the login")
 	errGreeting    = errors.New("the backend turned the connection away")
+	errClientTLS   = errors.New("TLS handshake with the client")
 )
 
 // handshake is the state of one login: a list of steps over both connections. The backend greets and
@@ -81,33 +83,31 @@ func (s *session) login() (endCause, error) {
 
 // loginCause tells why a login failed, and tells the client if it does not know yet.
 func (s *session) loginCause(err error) endCause {
-	var f *fault
 	var io *wire.IOError
 	switch {
 	case errors.Is(err, errLoginFailed), errors.Is(err, errGreeting):
 		return causeLoginFailed
-	case errors.As(err, &f):
-		_ = s.refuse(f)
-		if f == errBackendUnreachable {
-			return causeBackendDown
-		}
-		return causeLoginRefused
+	case errors.Is(err, errBackendUnreachable):
+		_ = s.refuse(err)
+		return causeBackendDown
 	case s.server.closing.Load():
 		return causeShutdown
 	case timedOut(err):
 		return causeLoginTimeout
-	case !errors.As(err, &io):
-		// A TLS handshake or a packet of the client's that cannot be parsed.
-		if errors.Is(err, wire.ErrMalformed) {
+	case errors.Is(err, errClientTLS):
+		return causeClientProtocol
+	case errors.As(err, &io):
+		cause := s.cause(err)
+		if cause == causeClientProtocol {
 			_ = s.refuse(err)
 		}
+		return cause
+	}
+	_ = s.refuse(err)
+	if errors.Is(err, wire.ErrMalformed) {
 		return causeClientProtocol
 	}
-	cause := s.cause(err)
-	if cause == causeClientProtocol {
-		_ = s.refuse(err)
-	}
-	return cause
+	return causeLoginRefused
 }
 
 func (h *handshake) dial(deadline time.Time) error {
@@ -215,7 +215,7 @@ func (h *handshake) startClientTLS() error {
 	early := h.client.TakeBuffered()
 	conn := tls.Server(&earlyConn{h.clientStream, early}, h.server.clientTLS)
 	if err := conn.HandshakeContext(h.server.base); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errClientTLS, err)
 	}
 	h.clientStream, h.clientTLS = conn, true
 	h.client.Upgrade(conn)
@@ -297,44 +297,48 @@ func (h *handshake) authenticate() error {
 	if plugin == nil {
 		plugin = []byte(h.greeting.AuthPlugin)
 	}
-	_, err := h.relayAuth(h.offset, string(plugin))
-	return err
+	return h.relayAuth(h.offset, string(plugin), h.started)
 }
 
 // relayAuth relays packets between an authentication plugin of the backend and the client until the
 // backend says OK or ERR, which is passed on too. offset is what the backend's sequence ids are ahead
-// of the client's. It returns the OK packet, or errLoginFailed after an ERR packet.
-func (s *session) relayAuth(offset uint8, plugin string) (wire.OK, error) {
+// of the client's. accept is called before the OK packet is passed on; its error keeps the packet
+// back, and the next packet for the client takes its place. After an ERR packet the error is
+// errLoginFailed.
+func (s *session) relayAuth(offset uint8, plugin string, accept func() error) error {
 	for {
 		p, err := s.backend.Read(maxAuth)
 		if err != nil {
-			return wire.OK{}, err
-		}
-		next, ok, err := s.authPacket(p, &plugin)
-		if err != nil {
-			// The client has sent as many packets as the backend was given.
-			s.client.Seq = p.Seq - offset
-			return wire.OK{}, err
+			return err
 		}
 		s.client.Seq = p.Seq - offset
-		if err := s.pass(s.client, p.Payload); err != nil {
-			return wire.OK{}, err
+		turn, err := s.authPacket(p, &plugin)
+		if err == nil && turn == authDone {
+			// Side queries may follow: the packet's bytes have to last.
+			p.Payload = bytes.Clone(p.Payload)
+			err = accept()
 		}
-		switch next {
+		if err != nil {
+			return err
+		}
+		if err := s.pass(s.client, p.Payload); err != nil {
+			return err
+		}
+		switch turn {
 		case authDone:
-			return ok, nil
+			return nil
 		case authFailed:
-			return wire.OK{}, errLoginFailed
+			return errLoginFailed
 		case authBackend:
 			continue
 		}
 		answer, err := s.client.Read(maxAuth)
 		if err != nil {
-			return wire.OK{}, err
+			return err
 		}
 		s.backend.Seq = answer.Seq + offset
 		if err := s.pass(s.backend, answer.Payload); err != nil {
-			return wire.OK{}, err
+			return err
 		}
 		s.client.Seq = answer.Seq + 1
 	}
@@ -359,10 +363,10 @@ const (
 
 // authPacket looks at a packet of the backend's during authentication and keeps *plugin at the name of
 // the plugin that is talking.
-func (s *session) authPacket(p wire.Packet, plugin *string) (authTurn, wire.OK, error) {
+func (s *session) authPacket(p wire.Packet, plugin *string) (authTurn, error) {
 	b := p.Payload
 	if len(b) == 0 {
-		return authClient, wire.OK{}, nil
+		return authClient, nil
 	}
 	switch b[0] {
 	case mysql.OK_HEADER:
@@ -370,33 +374,33 @@ func (s *session) authPacket(p wire.Packet, plugin *string) (authTurn, wire.OK, 
 		// as an OK packet is such data.
 		ok, err := wire.ParseOK(b, s.caps)
 		if err != nil {
-			return authClient, wire.OK{}, nil
+			return authClient, nil
 		}
 		s.observeOK(ok)
-		return authDone, ok, nil
+		return authDone, nil
 	case mysql.ERR_HEADER:
-		return authFailed, wire.OK{}, nil
+		return authFailed, nil
 	case mysql.EOF_HEADER:
 		name, _, found := bytes.Cut(b[1:], []byte{0})
 		if !found && len(name) == 0 {
-			return 0, wire.OK{}, errOldPassword
+			return 0, errOldPassword
 		}
 		*plugin = string(name)
-		return authClient, wire.OK{}, s.checkPlugin(name)
+		return authClient, s.checkPlugin(name)
 	case mysql.MORE_DATE_HEADER:
 		if *plugin != mysql.AUTH_CACHING_SHA2_PASSWORD || len(b) != 2 {
 			break
 		}
 		switch b[1] {
 		case mysql.CACHE_SHA2_FAST_AUTH:
-			return authBackend, wire.OK{}, nil
+			return authBackend, nil
 		case mysql.CACHE_SHA2_FULL_AUTH:
 			if s.mixedTLS() {
-				return 0, wire.OK{}, errMixedSha2
+				return 0, errMixedSha2
 			}
 		}
 	}
-	return authClient, wire.OK{}, nil
+	return authClient, nil
 }
 
 // mixedTLS says whether exactly one of the two connections uses TLS.

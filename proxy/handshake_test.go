@@ -555,6 +555,53 @@ func TestPasswordsInClearNeedAlikeHops(t *testing.T) {
 	}
 }
 
+// TestChangeUserThatIsRefusedEndsTheSession has a backend that asks for a password in clear when the
+// login changes. It waits for an answer that the proxy does not let through, so nothing else may follow.
+func TestChangeUserThatIsRefusedEndsTheSession(t *testing.T) {
+	p := startProxy(t, fakeBackend(t, "mysql_native_password", func(c *wire.Conn, _ wire.Login) error {
+		if err := say(c, fakeOK()); err != nil {
+			return err
+		}
+		if _, err := c.Read(1 << 16); err != nil {
+			return err
+		}
+		c.Seq = 1
+		if err := say(c, []byte("\xfemysql_clear_password\x00")); err != nil {
+			return err
+		}
+		if p, err := c.Read(1 << 16); err == nil {
+			return fmt.Errorf("a packet of %d bytes reached the backend", len(p.Payload))
+		}
+		return nil
+	}), func(c *Config) { clientTLS(t, testcert.New(t), c) })
+	c := dialRaw(t, p.addr)
+	if _, err := c.Read(1 << 16); err != nil {
+		t.Fatal(err)
+	}
+	c.Seq = 1
+	if err := say(c.Conn, wire.Login{Caps: rawCaps}.AppendSSLRequest(nil)); err != nil {
+		t.Fatal(err)
+	}
+	conn := tls.Client(c.socket, &tls.Config{InsecureSkipVerify: true})
+	c.Upgrade(conn)
+	c.Seq = 2
+	if err := say(c.Conn, wire.Login{Caps: rawCaps, User: []byte("u"), Plugin: []byte("mysql_native_password")}.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.finishAuth(""); err != nil {
+		t.Fatal(err)
+	}
+	change := wire.ChangeUser{User: []byte("other"), Charset: []byte{45, 0}, Plugin: []byte("mysql_native_password")}
+	ping := append([]byte{1, 0, 0, 0}, byte(wire.ComPing))
+	request := change.Append(nil, rawCaps)
+	if _, err := conn.Write(append(append([]byte{byte(len(request)), 0, 0, 0}, request...), ping...)); err != nil {
+		t.Fatal(err)
+	}
+	c.wantERR(t, codeAccessDenied)
+	c.wantClosed(t)
+	eventually(t, "the session is counted", func() bool { return counterValue(p.metrics.ended[causeLoginRefused]) == 1 })
+}
+
 // TestPluginData relays what plugins other than the usual ones send: empty packets, and data that
 // begins like an OK packet.
 func TestPluginData(t *testing.T) {

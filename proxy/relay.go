@@ -7,8 +7,12 @@ import (
 	"latchkey/proxy/wire"
 )
 
-// errQuit ends a session whose client said goodbye.
-var errQuit = errors.New("COM_QUIT")
+var (
+	// errQuit ends a session whose client said goodbye.
+	errQuit = errors.New("COM_QUIT")
+	// errRefusedLogin ends a session in the middle of an authentication that the proxy refused.
+	errRefusedLogin = errors.New("authentication refused")
+)
 
 // command answers one request. The error is nil when the client has got a whole reply; what is not
 // fatal is given to the client as the reply.
@@ -196,19 +200,13 @@ func (s *session) setOption(p wire.Packet) error {
 // forgotten before the backend is asked, and stays forgotten if that fails.
 func (s *session) changeUser(p wire.Packet) error {
 	s.forget()
-	if len(p.Payload) > wire.MaxLogin {
-		return errMalformed
-	}
-	user, err := wire.ParseChangeUser(p.Payload, s.caps)
+	user, err := s.parseChangeUser(p)
 	if err != nil {
-		return errMalformed
+		return errors.Join(err, s.started())
 	}
 	value, rest, found, err := wire.TakeAttribute(user.Attributes, keyAttribute)
 	if err != nil {
-		return errMalformed
-	}
-	if err := s.checkPlugin(user.Plugin); err != nil {
-		return err
+		return errors.Join(errMalformed, s.started())
 	}
 	name, database, plugin := string(user.User), string(user.Database), string(user.Plugin)
 	collation := s.collation
@@ -224,15 +222,31 @@ func (s *session) changeUser(p wire.Packet) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.relayAuth(0, plugin)
-	switch {
-	case err == nil:
+	err = s.relayAuth(0, plugin, func() error {
 		s.user, s.database, s.collation, s.attribute = name, database, collation, value
-	case !errors.Is(err, errLoginFailed):
+		return s.started()
+	})
+	switch {
+	case err == nil || fatal(err):
 		return err
+	case errors.Is(err, errLoginFailed):
+		// After its ERR packet, which the client has got, MariaDB goes on with the user of before.
+		return s.startedAgain()
 	}
-	// After an ERR packet, which the client has got, MariaDB goes on with the user of before.
-	return s.started()
+	// The backend waits for an answer that it will not get, or is logged in where the client is not.
+	return errors.Join(errRefusedLogin, s.refuse(err))
+}
+
+// parseChangeUser parses COM_CHANGE_USER and checks what it asks for.
+func (s *session) parseChangeUser(p wire.Packet) (wire.ChangeUser, error) {
+	if len(p.Payload) > wire.MaxLogin {
+		return wire.ChangeUser{}, errMalformed
+	}
+	user, err := wire.ParseChangeUser(p.Payload, s.caps)
+	if err != nil {
+		return wire.ChangeUser{}, errMalformed
+	}
+	return user, s.checkPlugin(user.Plugin)
 }
 
 func (s *session) resetConnection(p wire.Packet) error {
@@ -240,7 +254,16 @@ func (s *session) resetConnection(p wire.Packet) error {
 	if err := s.exchange(p, wire.ReplyStatus); err != nil {
 		return err
 	}
-	return s.started()
+	return s.startedAgain()
+}
+
+// startedAgain is started for a login of before, when the client has got its reply already: an error
+// can only end the session.
+func (s *session) startedAgain() error {
+	if err := s.started(); err != nil {
+		return errors.Join(errRefusedLogin, err)
+	}
+	return nil
 }
 
 // query answers COM_QUERY where nothing is protected, and so do the methods below.
@@ -277,7 +300,8 @@ func (s *session) resetStatement(p wire.Packet) error { return s.exchange(p, wir
 // fieldList answers COM_FIELD_LIST.
 func (s *session) fieldList(p wire.Packet) error { return s.exchange(p, wire.ReplyFields) }
 
-// started is called when a client has logged in, also by COM_CHANGE_USER, and before its next request.
+// started is called when the backend has accepted a login, also by COM_CHANGE_USER, and before the
+// client is told. An error refuses the login.
 func (s *session) started() error {
 	defer func() {
 		clear(s.attribute)

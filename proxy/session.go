@@ -203,12 +203,6 @@ func (s *session) run() (endCause, error) {
 	if cause, err := s.loginWithinLimits(); err != nil {
 		return cause, err
 	}
-	if err := s.started(); err != nil {
-		if err = s.refuse(err); err != nil {
-			return s.cause(err), err
-		}
-		return causeLoginRefused, nil
-	}
 	for {
 		p, cause, err := s.next()
 		if err != nil {
@@ -221,7 +215,7 @@ func (s *session) run() (endCause, error) {
 			s.phase.Store(phaseRunning)
 		}
 		err = s.command(p)
-		if err != nil && !fatal(err) && !errors.Is(err, errQuit) {
+		if err != nil && !fatal(err) && !errors.Is(err, errQuit) && !errors.Is(err, errRefusedLogin) {
 			err = s.refuse(err)
 		}
 		s.count()
@@ -369,6 +363,8 @@ func (s *session) cause(err error) endCause {
 	switch {
 	case errors.Is(err, errQuit):
 		return causeQuit
+	case errors.Is(err, errRefusedLogin):
+		return causeLoginRefused
 	case s.clientGone.Load():
 		return causeClientClosed
 	case !errors.As(err, &e):
