@@ -109,10 +109,17 @@ func buildBinary() (string, error) {
 	return path, nil
 }
 
+// command is a subcommand that ends by itself. A program with the race detector would wait for a second at its end.
+func command(tb testing.TB, args ...string) *exec.Cmd {
+	cmd := exec.Command(Binary(tb), args...)
+	cmd.Env = append(os.Environ(), "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	return cmd
+}
+
 // Run runs a subcommand to its end and gives its standard output; another exit code than want fails the test.
 func Run(tb testing.TB, want int, args ...string) string {
 	tb.Helper()
-	cmd := exec.Command(Binary(tb), args...)
+	cmd := command(tb, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -185,7 +192,7 @@ func (p *Proxy) file(tb testing.TB, name, content string) {
 // ready for cells.
 func (p *Proxy) Prepare(tb testing.TB) {
 	tb.Helper()
-	cmd := exec.Command(Binary(tb), "check", "--config", p.Config, "--sql")
+	cmd := command(tb, "check", "--config", p.Config, "--sql")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, _ := cmd.Output()
