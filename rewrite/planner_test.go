@@ -219,8 +219,8 @@ func describeRest(st *Statement, plan *Plan) string {
 	if plan.Execute != nil {
 		fmt.Fprintf(&out, " execute %q using=%v deallocate=%v", plan.Execute.Name, plan.Execute.Using, plan.Execute.Deallocate)
 	}
-	for bit, name := range map[Effect]string{StaleFacts: "stale", ChangesDatabase: "database", ChangesSchema: "schema", LocalInfile: "infile", Diagnostics: "diagnostics"} {
-		if plan.Effects&bit != 0 && plan.Class != Sealed {
+	for i, name := range []string{"stale", "database", "schema", "infile", "diagnostics"} {
+		if plan.Effects&(StaleFacts<<i) != 0 && plan.Class != Sealed {
 			fmt.Fprintf(&out, " +%s", name)
 		}
 	}

@@ -39,20 +39,14 @@ func (b *builder) cond(e ast.ExprNode, sc *scope, positive bool) error {
 	case *ast.PatternInExpr:
 		return b.in(x, sc, positive)
 	case *ast.IsNullExpr:
-		p, err := b.bare(x.Expr, sc)
-		if err != nil || p != nil {
-			return err
-		}
+		return b.isNull(x.Expr, sc)
 	case *ast.ExistsSubqueryExpr:
 		return b.exists(x.Sel, sc, positive && !x.Not)
 	case *ast.CompareSubqueryExpr:
 		return b.compareSubquery(x, sc, positive)
 	case *ast.FuncCallExpr:
 		if x.FnName.L == ast.IsNull && len(x.Args) == 1 && x.Schema.O == "" {
-			p, err := b.bare(x.Args[0], sc)
-			if err != nil || p != nil {
-				return err
-			}
+			return b.isNull(x.Args[0], sc)
 		}
 	case *ast.UnaryOperationExpr:
 		if x.Op == opcode.Not || x.Op == opcode.Not2 {
@@ -61,6 +55,43 @@ func (b *builder) cond(e ast.ExprNode, sc *scope, positive bool) error {
 	}
 	return b.children(e, sc)
 }
+
+// isNull plans the operand of IS [NOT] NULL.
+func (b *builder) isNull(operand ast.ExprNode, sc *scope) error {
+	p, err := b.bare(operand, sc)
+	if err != nil || p != nil {
+		return err
+	}
+	before := len(b.edits)
+	if err := b.walk(operand, sc); err != nil {
+		return err
+	}
+	if len(b.edits) > before && hasRow(operand) {
+		// The server takes a comparison of rows for one that is never NULL here, which it does not of what stands for it.
+		return notUnderstood("IS NULL of a comparison of rows with a protected column", "write the comparisons one by one")
+	}
+	return nil
+}
+
+func hasRow(n ast.Node) bool {
+	var v rowFinder
+	n.Accept(&v)
+	return bool(v)
+}
+
+// rowFinder looks for a row among expressions.
+type rowFinder bool
+
+// Enter implements ast.Visitor.
+func (v *rowFinder) Enter(n ast.Node) (ast.Node, bool) {
+	if _, ok := n.(*ast.RowExpr); ok {
+		*v = true
+	}
+	return n, bool(*v)
+}
+
+// Leave implements ast.Visitor.
+func (v *rowFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 // exists plans the query of EXISTS, whose select list is not a result.
 func (b *builder) exists(sel ast.ExprNode, sc *scope, positive bool) error {
