@@ -59,7 +59,7 @@ func TestFaultAtEveryByte(t *testing.T) {
 					}
 					var addr string
 					var p *testProxy
-					short := func(c *Config) { c.Limits.Handshake = 300 * time.Millisecond }
+					short := func(c *Config) { c.Limits.Handshake = 100 * time.Millisecond }
 					if side == "client" {
 						p = startProxy(t, backend.Addr(), short)
 						addr = faultconn.NewRelay(t, p.addr, plan).Addr()
@@ -70,7 +70,7 @@ func TestFaultAtEveryByte(t *testing.T) {
 					// A flipped bit may go unnoticed. A cut goes unnoticed only behind the last byte.
 					limit, least := waitLimit, 50
 					if kind == faultconn.Corrupt {
-						limit, least = 300*time.Millisecond, 15 // a flipped length leaves everybody waiting
+						limit, least = 100*time.Millisecond, 15 // a flipped length leaves everybody waiting
 					}
 					failed, survived := 0, 0
 					for n := 0; n < 400 && (kind == faultconn.Corrupt || survived < 3); n++ {

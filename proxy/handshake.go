@@ -162,7 +162,7 @@ func (h *handshake) backendSent(err error) error {
 
 // readLogin reads the client's handshake response, with TLS in between if the client asks for it.
 func (h *handshake) readLogin() error {
-	p, err := h.readClient(1)
+	p, err := h.client.ReadExpected(1, wire.MaxLogin)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (h *handshake) readLogin() error {
 		if err := h.startClientTLS(); err != nil {
 			return err
 		}
-		if p, err = h.readClient(2); err != nil {
+		if p, err = h.client.ReadExpected(2, wire.MaxLogin); err != nil {
 			return err
 		}
 	} else if h.server.config.Listen.TLS.Require {
@@ -193,19 +193,6 @@ func (h *handshake) readLogin() error {
 	h.database = string(h.login.Database)
 	h.collation = uint16(h.login.Charset)
 	return nil
-}
-
-// readClient reads a packet that must have this sequence id.
-func (h *handshake) readClient(seq uint8) (wire.Packet, error) {
-	h.client.Seq = seq + 1
-	p, err := h.client.Read(wire.MaxLogin)
-	if err != nil {
-		return p, err
-	}
-	if p.Seq != seq {
-		return p, &wire.IOError{Side: wire.ClientSide, Op: "read", Err: wire.ErrSequence}
-	}
-	return p, nil
 }
 
 // startClientTLS does the TLS handshake with the client. Bytes that came right behind the SSLRequest

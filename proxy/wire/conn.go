@@ -36,16 +36,19 @@ func (c *Conn) TakeBuffered() []byte {
 
 // ReadCommand reads one whole request and sets the sequence id of the reply. A request that does not
 // start with sequence id 0 is ErrSequence.
-func (c *Conn) ReadCommand(limit int) (Packet, error) {
+func (c *Conn) ReadCommand(limit int) (Packet, error) { return c.ReadExpected(0, limit) }
+
+// ReadExpected reads one whole packet that has to start with this sequence id, and sets the one of the
+// answer. Anything else is ErrSequence as soon as the header is there.
+func (c *Conn) ReadExpected(seq uint8, limit int) (Packet, error) {
 	h, err := c.Reader.header()
 	if err != nil {
 		return Packet{}, err
 	}
-	if h.seq != 0 {
-		c.Writer.Seq = h.seq + 1
+	c.Writer.Seq = h.seq + 1
+	if h.seq != seq {
 		return Packet{}, c.Reader.fail(ErrSequence)
 	}
-	c.Writer.Seq = 1
 	p, err := c.Reader.Read(limit)
 	if err != nil {
 		return Packet{}, err
