@@ -35,6 +35,7 @@ type executor struct {
 
 	statement rewrite.Statement
 	inner     rewrite.Statement
+	job       job
 	named     map[string]*namedStatement
 	prepared  preparedStatements
 	sideReply wire.Reply
@@ -65,8 +66,9 @@ type job struct {
 	snapshot *Snapshot
 	// from and to are where the statement lies in st.SQL().
 	from, to int
-	// packet is the client's packet when the statement is all of it.
-	packet *wire.Packet
+	// packet is the client's packet; whole says that the statement is all of it.
+	packet wire.Packet
+	whole  bool
 	// more says that other statements of the same packet follow.
 	more bool
 }
@@ -108,17 +110,18 @@ func (x *executor) statements(p wire.Packet, offset int, secret *bool) (int, err
 	}
 	version, tokens := x.facts.version, 0
 	for i := range parts {
-		j := job{st: st.Part(i), to: len(text), more: i < parts-1}
+		j := &x.job
+		*j = job{st: st.Part(i), to: len(text), more: i < parts-1, packet: p}
 		start := 0
 		if i > 0 {
 			start = int(st.Token(tokens - 1).End)
 		}
 		if parts > 1 {
 			j.from, j.to = bounds(j.st)
-		} else if offset == 0 {
-			j.packet = &p
+		} else {
+			j.whole = offset == 0
 		}
-		again, ok, err := x.run(&j)
+		again, ok, err := x.run(j)
 		if j.plan != nil && (j.plan.Push != nil || j.plan.Call != nil) {
 			*secret = true
 		}
@@ -173,10 +176,7 @@ func (x *executor) unscanned(text []byte, p wire.Packet, offset int) error {
 		return x.refuse(err)
 	}
 	x.countClass(classPass)
-	j := job{st: &x.statement, plan: plan, snapshot: snapshot, to: len(text)}
-	if offset == 0 {
-		j.packet = &p
-	}
+	j := job{st: &x.statement, plan: plan, snapshot: snapshot, to: len(text), packet: p, whole: offset == 0}
 	_, err = x.pass(&j)
 	return err
 }
@@ -250,8 +250,8 @@ func (x *executor) carryOut(j *job) (ok bool, err error) {
 
 // pass sends the statement as it is and relays the reply.
 func (x *executor) pass(j *job) (ok bool, err error) {
-	if j.packet != nil {
-		err = x.forward(*j.packet)
+	if j.whole {
+		err = x.forward(j.packet)
 	} else {
 		err = x.sendQuery(j.st.SQL()[j.from:j.to])
 	}
