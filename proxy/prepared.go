@@ -380,7 +380,7 @@ func (x *executor) execute(p wire.Packet) error {
 			return x.refuse(err)
 		}
 		x.countClass(classPass)
-		return x.executePass(s, p, flags)
+		return x.executePass(s, p, e, flags)
 	}
 	x.countClass(classSealed)
 	if err := x.executeSealed(s, e, snapshot); err != nil {
@@ -497,10 +497,17 @@ func (x *executor) checkParams(s *preparedStatement, e *wire.Execute) error {
 	return nil
 }
 
-// executePass sends the request on, to the variant that is the client's own text.
-func (x *executor) executePass(s *preparedStatement, p wire.Packet, flags uint8) error {
+// executePass sends the request on, to the variant that is the client's own text, without what stands behind the last
+// parameter.
+func (x *executor) executePass(s *preparedStatement, p wire.Packet, e *wire.Execute, flags uint8) error {
 	wire.SetStatement(p.Payload, s.running.id)
-	if err := x.forward(p); err != nil {
+	var err error
+	if e.Trailing > 0 {
+		err = x.send(p.Payload[:len(p.Payload)-e.Trailing])
+	} else {
+		err = x.forward(p)
+	}
+	if err != nil {
 		return err
 	}
 	x.reply.Start(x.backend, x.client, wire.ExecuteReply(flags), x.caps)
