@@ -33,10 +33,8 @@ func NewPlanner(schema *Schema, policy *Policy) *Planner {
 // Schema gives the snapshot.
 func (p *Planner) Schema() *Schema { return p.schema }
 
-// CacheStats gives how many plans were found in the cache and how many had to be made.
-func (p *Planner) CacheStats() (hits, misses uint64) {
-	return p.cache.hits.Load(), p.cache.misses.Load()
-}
+// CountInto lets the Planner count its look-ups into stats. It is called before the Planner is used.
+func (p *Planner) CountInto(stats *CacheStats) { p.cache.stats = stats }
 
 // Plan says what to do with a statement that has been scanned under the same facts. The error is always a *Refusal. A
 // statement that is one part of several is planned on its own; one with several statements in it (the client did not agree
