@@ -23,6 +23,9 @@ func (x *executor) loggedIn(attribute []byte) error {
 	x.accountKey()
 	x.facts = newFacts(x.database, serverVersion(x.version), x.multiStatements)
 	x.diagnostics = diagnostics{}
+	if err := x.reachable(x.database); err != nil {
+		return err
+	}
 	if attribute == nil {
 		return nil
 	}

@@ -487,7 +487,6 @@ func TestAdminEndpoint(t *testing.T) {
 		`latchkey_sessions_ended_total{cause="quit"} 0`,
 		`latchkey_statements_total{class="sealed"} 0`,
 		`latchkey_cells_total{result="failed"} 0`,
-		`latchkey_plan_lookups_total{result="hit"} 0`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics lacks %q", want)
