@@ -138,14 +138,14 @@ func (w *bench) fill(b *testing.B) {
 	}
 }
 
-// title is the title of an entry.
-func title(dst []byte, id int) []byte {
+// entryTitle is the title of an entry.
+func entryTitle(dst []byte, id int) []byte {
 	dst = append(dst, "a title of entry "...)
 	return strconv.AppendInt(dst, int64(id), 10)
 }
 
-// body is bodyLength bytes that differ by n.
-func body(dst []byte, n uint64) []byte {
+// entryBody is bodyLength bytes that differ by n.
+func entryBody(dst []byte, n uint64) []byte {
 	start := len(dst)
 	for len(dst)-start < bodyLength {
 		n = n*6364136223846793005 + 1442695040888963407
@@ -160,8 +160,8 @@ func appendRow(dst []byte, id int, comma bool) []byte {
 		dst = append(dst, ',')
 	}
 	dst = append(strconv.AppendInt(append(dst, '('), int64(id%1000), 10), ",'"...)
-	dst = append(title(dst, id), "','"...)
-	return append(body(dst, uint64(id)), "')"...)
+	dst = append(entryTitle(dst, id), "','"...)
+	return append(entryBody(dst, uint64(id)), "')"...)
 }
 
 // workload is one kind of statement.
@@ -191,8 +191,8 @@ func (w *workload) kind() wire.ReplyKind {
 	return wire.ReplyQuery
 }
 
-// text is a request that begins with sql and ends with what more appends.
-func text(sql string, more func(dst []byte, r *rand.Rand) []byte) func([]byte, *rand.Rand, uint32) []byte {
+// textRequest is a request that begins with sql and ends with what more appends.
+func textRequest(sql string, more func(dst []byte, r *rand.Rand) []byte) func([]byte, *rand.Rand, uint32) []byte {
 	return func(dst []byte, r *rand.Rand, _ uint32) []byte {
 		dst = append(append(dst, byte(wire.ComQuery)), sql...)
 		if more != nil {
@@ -202,8 +202,8 @@ func text(sql string, more func(dst []byte, r *rand.Rand) []byte) func([]byte, *
 	}
 }
 
-// execute is a request with the parameters that params appends.
-func execute(params func(dst []wire.Param, r *rand.Rand) []wire.Param) func([]byte, *rand.Rand, uint32) []byte {
+// executeRequest is a request with the parameters that params appends.
+func executeRequest(params func(dst []wire.Param, r *rand.Rand) []wire.Param) func([]byte, *rand.Rand, uint32) []byte {
 	return func(dst []byte, r *rand.Rand, statement uint32) []byte {
 		e := wire.Execute{Statement: statement, Iterations: 1}
 		if params != nil {
@@ -213,11 +213,11 @@ func execute(params func(dst []wire.Param, r *rand.Rand) []wire.Param) func([]by
 	}
 }
 
-func intParam(v uint32) wire.Param {
+func benchInt(v uint32) wire.Param {
 	return wire.Param{ParamType: wire.ParamType{Type: wire.TypeLong}, Encoded: []byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)}}
 }
 
-func stringParam(v []byte) wire.Param {
+func benchString(v []byte) wire.Param {
 	p, _ := wire.BytesParam(nil, v)
 	p.Type = wire.TypeVarString
 	return p
@@ -240,7 +240,7 @@ func batchParams(rows int) func(dst []wire.Param, r *rand.Rand) []wire.Param {
 	return func(dst []wire.Param, r *rand.Rand) []wire.Param {
 		for range rows {
 			id := r.IntN(1 << 30)
-			dst = append(dst, intParam(uint32(id%1000)), stringParam(title(nil, id)), stringParam(body(nil, uint64(id))))
+			dst = append(dst, benchInt(uint32(id%1000)), benchString(entryTitle(nil, id)), benchString(entryBody(nil, uint64(id))))
 		}
 		return dst
 	}
@@ -254,42 +254,42 @@ func workloads() []workload {
 	)
 	rows := strings.TrimSuffix(strings.Repeat("(?,?,?),", insertRows), ",")
 	updateRow := func(dst []byte, r *rand.Rand) []byte {
-		dst = append(body(dst, r.Uint64()), "' WHERE id = "...)
+		dst = append(entryBody(dst, r.Uint64()), "' WHERE id = "...)
 		return strconv.AppendInt(dst, int64(1+r.IntN(draftRows)), 10)
 	}
-	byTitle := func(dst []byte, r *rand.Rand) []byte { return append(title(dst, randomID(r)), '\'') }
+	byTitle := func(dst []byte, r *rand.Rand) []byte { return append(entryTitle(dst, randomID(r)), '\'') }
 	titleParam := func(dst []wire.Param, r *rand.Rand) []wire.Param {
-		return append(dst, stringParam(title(nil, randomID(r))))
+		return append(dst, benchString(entryTitle(nil, randomID(r))))
 	}
 	var list []workload
 	for _, threads := range []int{1, 16} {
 		list = append(list,
-			workload{name: "point select, text", threads: threads, same: true, request: text("SELECT c FROM points WHERE id = ", appendID)},
+			workload{name: "point select, text", threads: threads, same: true, request: textRequest("SELECT c FROM points WHERE id = ", appendID)},
 			workload{name: "point select, prepared", threads: threads, same: true, prepare: "SELECT c FROM points WHERE id = ?",
-				request: execute(func(dst []wire.Param, r *rand.Rand) []wire.Param { return append(dst, intParam(uint32(randomID(r)))) })})
+				request: executeRequest(func(dst []wire.Param, r *rand.Rand) []wire.Param { return append(dst, benchInt(uint32(randomID(r)))) })})
 	}
 	bulk := "SELECT seq, seq * 2, 'some words' FROM seq_1_to_" + strconv.Itoa(bulkRows)
 	list = append(list,
-		workload{name: "bulk rows, text", threads: 1, unit: "rows", units: bulkRows, request: text(bulk, nil)},
-		workload{name: "bulk rows, binary", threads: 1, unit: "rows", units: bulkRows, prepare: bulk, request: execute(nil)})
+		workload{name: "bulk rows, text", threads: 1, unit: "rows", units: bulkRows, request: textRequest(bulk, nil)},
+		workload{name: "bulk rows, binary", threads: 1, unit: "rows", units: bulkRows, prepare: bulk, request: executeRequest(nil)})
 	for _, threads := range []int{1, 16} {
 		list = append(list,
-			workload{name: "sealed point select by tag, text", threads: threads, sealed: true, same: true, request: text("SELECT body FROM entries WHERE title = '", byTitle)},
+			workload{name: "sealed point select by tag, text", threads: threads, sealed: true, same: true, request: textRequest("SELECT body FROM entries WHERE title = '", byTitle)},
 			workload{name: "sealed point select by tag, prepared", threads: threads, sealed: true, same: true, prepare: "SELECT body FROM entries WHERE title = ?",
-				request: execute(titleParam)})
+				request: executeRequest(titleParam)})
 	}
 	return append(list,
-		workload{name: "sealed insert, one row, text", threads: 1, sealed: true, reset: true, request: text(insert, appendBatch(1))},
-		workload{name: "sealed insert, one row, prepared", threads: 1, sealed: true, reset: true, prepare: insert + "(?,?,?)", request: execute(batchParams(1))},
-		workload{name: "sealed insert, 100 rows, text", threads: 1, sealed: true, reset: true, unit: "rows", units: insertRows, request: text(insert, appendBatch(insertRows))},
-		workload{name: "sealed insert, 100 rows, prepared", threads: 1, sealed: true, reset: true, unit: "rows", units: insertRows, prepare: insert + rows, request: execute(batchParams(insertRows))},
-		workload{name: "sealed update", threads: 1, sealed: true, request: text(update, updateRow)},
-		workload{name: "sealed update, CLIENT_FOUND_ROWS", threads: 1, sealed: true, caps: wire.CapFoundRows, request: text(update, updateRow)},
-		workload{name: "sealed select, 1,000 rows, 1 column", threads: 1, sealed: true, unit: "rows", units: 1000, request: text("SELECT id, body FROM entries WHERE id <= 1000", nil)},
-		workload{name: "sealed select, 1,000 rows, 2 columns", threads: 1, sealed: true, unit: "rows", units: 1000, request: text("SELECT id, title, body FROM entries WHERE id <= 1000", nil)},
-		workload{name: "sealed select, 1,000 rows, 2 columns, prepared", threads: 1, sealed: true, unit: "rows", units: 1000, prepare: "SELECT id, title, body FROM entries WHERE id <= 1000", request: execute(nil)},
-		workload{name: "sealed select, 100,000 rows, 1 column", threads: 1, sealed: true, unit: "rows", units: benchRows, request: text("SELECT id, body FROM entries", nil)},
-		workload{name: "sealed select, 100,000 rows, 2 columns", threads: 1, sealed: true, unit: "rows", units: benchRows, request: text("SELECT id, title, body FROM entries", nil)},
+		workload{name: "sealed insert, one row, text", threads: 1, sealed: true, reset: true, request: textRequest(insert, appendBatch(1))},
+		workload{name: "sealed insert, one row, prepared", threads: 1, sealed: true, reset: true, prepare: insert + "(?,?,?)", request: executeRequest(batchParams(1))},
+		workload{name: "sealed insert, 100 rows, text", threads: 1, sealed: true, reset: true, unit: "rows", units: insertRows, request: textRequest(insert, appendBatch(insertRows))},
+		workload{name: "sealed insert, 100 rows, prepared", threads: 1, sealed: true, reset: true, unit: "rows", units: insertRows, prepare: insert + rows, request: executeRequest(batchParams(insertRows))},
+		workload{name: "sealed update", threads: 1, sealed: true, request: textRequest(update, updateRow)},
+		workload{name: "sealed update, CLIENT_FOUND_ROWS", threads: 1, sealed: true, caps: wire.CapFoundRows, request: textRequest(update, updateRow)},
+		workload{name: "sealed select, 1,000 rows, 1 column", threads: 1, sealed: true, unit: "rows", units: 1000, request: textRequest("SELECT id, body FROM entries WHERE id <= 1000", nil)},
+		workload{name: "sealed select, 1,000 rows, 2 columns", threads: 1, sealed: true, unit: "rows", units: 1000, request: textRequest("SELECT id, title, body FROM entries WHERE id <= 1000", nil)},
+		workload{name: "sealed select, 1,000 rows, 2 columns, prepared", threads: 1, sealed: true, unit: "rows", units: 1000, prepare: "SELECT id, title, body FROM entries WHERE id <= 1000", request: executeRequest(nil)},
+		workload{name: "sealed select, 100,000 rows, 1 column", threads: 1, sealed: true, unit: "rows", units: benchRows, request: textRequest("SELECT id, body FROM entries", nil)},
+		workload{name: "sealed select, 100,000 rows, 2 columns", threads: 1, sealed: true, unit: "rows", units: benchRows, request: textRequest("SELECT id, title, body FROM entries", nil)},
 	)
 }
 
@@ -449,22 +449,31 @@ func (w *bench) measure(b *testing.B, l *workload) outcome {
 }
 
 // BenchmarkProxy holds Latchkey against the server itself and against HAProxy in TCP mode, by turns in one run, and prints
-// a table; with -update it writes docs/performance.md anew.
+// a table; with -update it writes it to docs/performance.md. It wants -benchtime 1x; a part of it is chosen by its name,
+// as in -bench Proxy/bulk.
 func BenchmarkProxy(b *testing.B) {
 	w := newBench(b)
-	var r report
-	r.conditions = w.conditions(b)
-	w.idle(b, &r)
+	r := report{conditions: w.conditions(b)}
+	part := func(name string, run func(b *testing.B)) {
+		b.Run(name, func(b *testing.B) {
+			run(b)
+			b.ReportMetric(0, "ns/op")
+			r.parts++
+		})
+	}
+	part("idle sessions", func(b *testing.B) { w.idle(b, &r) })
 	w.fill(b)
 	for _, l := range workloads() {
-		o := w.measure(b, &l)
-		r.outcomes = append(r.outcomes, o)
-		b.Logf("%s", o.line())
+		part(fmt.Sprintf("%s, %d threads", l.name, l.threads), func(b *testing.B) {
+			o := w.measure(b, &l)
+			r.outcomes = append(r.outcomes, o)
+			b.ReportMetric(o.overHAProxy.middle, "rate/haproxy")
+			b.ReportMetric(o.cpuRatio.middle, "cpu/haproxy")
+		})
 	}
-	w.wide(b, &r)
-	cells(b, &r)
-	r.publish(b)
-	b.ReportMetric(0, "ns/op")
+	part("wide result", func(b *testing.B) { w.wide(b, &r) })
+	part("cells", func(b *testing.B) { cells(b, &r) })
+	r.publish(b, r.parts == len(workloads())+3)
 }
 
 // idle measures the memory of sessions that wait for their clients. All stay open until the end: memory that one kind gave

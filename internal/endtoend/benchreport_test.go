@@ -134,6 +134,7 @@ type report struct {
 	conditions []string
 	outcomes   []outcome
 	sizes      [][3]string
+	parts      int // how many parts of the benchmark are in it
 }
 
 // add notes a single figure and the one to hold.
@@ -162,11 +163,11 @@ const (
 	measuredEnd     = "<!-- measured: end -->\n"
 )
 
-// publish prints the report, and with -update puts it into docs/performance.md.
-func (r *report) publish(b *testing.B) {
+// publish prints the report. With -update it puts a whole one into docs/performance.md.
+func (r *report) publish(b *testing.B, whole bool) {
 	b.Helper()
 	fmt.Fprintf(os.Stdout, "\n%s\n", r)
-	if !*update {
+	if !*update || !whole {
 		return
 	}
 	path := filepath.Join("..", "..", "docs", performancePage)
@@ -192,7 +193,7 @@ func goVersion() string {
 // cells measures sealing and opening alone.
 func cells(b *testing.B, r *report) {
 	b.Helper()
-	plaintext := body(nil, 1)
+	plaintext := entryBody(nil, 1)
 	key, err := cell.NewKey(bytes.Repeat([]byte{7}, 32), cell.KeyID{1, 2, 3, 4, 5, 6, 7, 8}, 0, "main", "entries.body")
 	if err != nil {
 		b.Fatal(err)
