@@ -202,8 +202,8 @@ func textRequest(sql string, more func(dst []byte, r *rand.Rand) []byte) func([]
 	}
 }
 
-// executeRequest is a request with the parameters that params appends.
-func executeRequest(params func(dst []wire.Param, r *rand.Rand) []wire.Param) func([]byte, *rand.Rand, uint32) []byte {
+// benchExecute is a request with the parameters that params appends.
+func benchExecute(params func(dst []wire.Param, r *rand.Rand) []wire.Param) func([]byte, *rand.Rand, uint32) []byte {
 	return func(dst []byte, r *rand.Rand, statement uint32) []byte {
 		e := wire.Execute{Statement: statement, Iterations: 1}
 		if params != nil {
@@ -266,28 +266,28 @@ func workloads() []workload {
 		list = append(list,
 			workload{name: "point select, text", threads: threads, same: true, request: textRequest("SELECT c FROM points WHERE id = ", appendID)},
 			workload{name: "point select, prepared", threads: threads, same: true, prepare: "SELECT c FROM points WHERE id = ?",
-				request: executeRequest(func(dst []wire.Param, r *rand.Rand) []wire.Param { return append(dst, benchInt(uint32(randomID(r)))) })})
+				request: benchExecute(func(dst []wire.Param, r *rand.Rand) []wire.Param { return append(dst, benchInt(uint32(randomID(r)))) })})
 	}
 	bulk := "SELECT seq, seq * 2, 'some words' FROM seq_1_to_" + strconv.Itoa(bulkRows)
 	list = append(list,
 		workload{name: "bulk rows, text", threads: 1, unit: "rows", units: bulkRows, request: textRequest(bulk, nil)},
-		workload{name: "bulk rows, binary", threads: 1, unit: "rows", units: bulkRows, prepare: bulk, request: executeRequest(nil)})
+		workload{name: "bulk rows, binary", threads: 1, unit: "rows", units: bulkRows, prepare: bulk, request: benchExecute(nil)})
 	for _, threads := range []int{1, 16} {
 		list = append(list,
 			workload{name: "sealed point select by tag, text", threads: threads, sealed: true, same: true, request: textRequest("SELECT body FROM entries WHERE title = '", byTitle)},
 			workload{name: "sealed point select by tag, prepared", threads: threads, sealed: true, same: true, prepare: "SELECT body FROM entries WHERE title = ?",
-				request: executeRequest(titleParam)})
+				request: benchExecute(titleParam)})
 	}
 	return append(list,
 		workload{name: "sealed insert, one row, text", threads: 1, sealed: true, reset: true, request: textRequest(insert, appendBatch(1))},
-		workload{name: "sealed insert, one row, prepared", threads: 1, sealed: true, reset: true, prepare: insert + "(?,?,?)", request: executeRequest(batchParams(1))},
+		workload{name: "sealed insert, one row, prepared", threads: 1, sealed: true, reset: true, prepare: insert + "(?,?,?)", request: benchExecute(batchParams(1))},
 		workload{name: "sealed insert, 100 rows, text", threads: 1, sealed: true, reset: true, unit: "rows", units: insertRows, request: textRequest(insert, appendBatch(insertRows))},
-		workload{name: "sealed insert, 100 rows, prepared", threads: 1, sealed: true, reset: true, unit: "rows", units: insertRows, prepare: insert + rows, request: executeRequest(batchParams(insertRows))},
+		workload{name: "sealed insert, 100 rows, prepared", threads: 1, sealed: true, reset: true, unit: "rows", units: insertRows, prepare: insert + rows, request: benchExecute(batchParams(insertRows))},
 		workload{name: "sealed update", threads: 1, sealed: true, request: textRequest(update, updateRow)},
 		workload{name: "sealed update, CLIENT_FOUND_ROWS", threads: 1, sealed: true, caps: wire.CapFoundRows, request: textRequest(update, updateRow)},
 		workload{name: "sealed select, 1,000 rows, 1 column", threads: 1, sealed: true, unit: "rows", units: 1000, request: textRequest("SELECT id, body FROM entries WHERE id <= 1000", nil)},
 		workload{name: "sealed select, 1,000 rows, 2 columns", threads: 1, sealed: true, unit: "rows", units: 1000, request: textRequest("SELECT id, title, body FROM entries WHERE id <= 1000", nil)},
-		workload{name: "sealed select, 1,000 rows, 2 columns, prepared", threads: 1, sealed: true, unit: "rows", units: 1000, prepare: "SELECT id, title, body FROM entries WHERE id <= 1000", request: executeRequest(nil)},
+		workload{name: "sealed select, 1,000 rows, 2 columns, prepared", threads: 1, sealed: true, unit: "rows", units: 1000, prepare: "SELECT id, title, body FROM entries WHERE id <= 1000", request: benchExecute(nil)},
 		workload{name: "sealed select, 100,000 rows, 1 column", threads: 1, sealed: true, unit: "rows", units: benchRows, request: textRequest("SELECT id, body FROM entries", nil)},
 		workload{name: "sealed select, 100,000 rows, 2 columns", threads: 1, sealed: true, unit: "rows", units: benchRows, request: textRequest("SELECT id, title, body FROM entries", nil)},
 	)
