@@ -133,7 +133,9 @@ func (x *executor) planOnce(s *preparedStatement, text []byte, snapshot *Snapsho
 		if stale {
 			return true, nil
 		}
-		s.plan, err = snapshot.Planner.Unscanned(text, &s.facts)
+		if s.plan, err = snapshot.Planner.Unscanned(text, &s.facts); err == nil && holdsKeyText(text) {
+			err = errKeyLiteral
+		}
 		return false, err
 	}
 	if x.facts.stale && s.st.ModeDependent() {
@@ -365,6 +367,7 @@ func (x *executor) execute(p wire.Packet) error {
 		return x.refuse(err)
 	}
 	defer s.dropLong()
+	defer x.rest()
 	x.begin()
 	e, snapshot, err := x.parseExecute(s, p)
 	if err != nil {
@@ -569,6 +572,9 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 			return err
 		}
 	}
+	if err := s.followStrictness(x, snapshot); err != nil {
+		return err
+	}
 	for _, l := range s.long {
 		if l != nil && l.total != len(l.data) {
 			return errPacketTooLarge
@@ -597,6 +603,26 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 		push.apply(x)
 	}
 	return err
+}
+
+// followStrictness plans the statement again when sql_mode has become strict or lax: what MariaDB does with a value that
+// does not fit is decided when the statement runs, all else of sql_mode when it is prepared.
+func (s *preparedStatement) followStrictness(x *executor, snapshot *Snapshot) error {
+	mode := s.facts.Mode&^rewrite.Strict | x.facts.Mode&rewrite.Strict
+	if mode == s.facts.Mode {
+		return nil
+	}
+	f := s.facts
+	f.Mode = mode
+	plan, err := snapshot.Planner.Plan(&s.st, &f)
+	if err != nil {
+		return err
+	}
+	if plan.Class != s.plan.Class {
+		return errOrigin
+	}
+	s.plan, s.facts = plan, f
+	return nil
 }
 
 // preparedPush reads the key that an execution pushes beside what it forwards.

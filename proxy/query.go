@@ -76,6 +76,7 @@ type job struct {
 // query carries out COM_QUERY.
 func (x *executor) query(p wire.Packet) error {
 	x.begin()
+	defer x.rest()
 	text := p.Payload[1:]
 	secret := false
 	defer func() {
@@ -172,6 +173,9 @@ func (x *executor) unscanned(text []byte, p wire.Packet, offset int) error {
 		return x.refuse(err)
 	}
 	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
+	if err == nil && holdsKeyText(text) {
+		err = errKeyLiteral
+	}
 	if err != nil {
 		return x.refuse(err)
 	}
@@ -342,6 +346,34 @@ func (x *executor) keep(r *renderer) {
 	clear(r.vals.buffer[:cap(r.vals.buffer)])
 	x.scratch.literal = r.vals.buffer
 	x.server.metrics.cellsSealed.Add(float64(r.sealer.sealed))
+}
+
+// restSize is the most memory in bytes that a buffer keeps from one request to the next: an idle session holds little.
+const restSize = 8 << 10
+
+// rest gives up memory that an unusual statement needed.
+func (x *executor) rest() {
+	for _, b := range []*[]byte{&x.scratch.out, &x.scratch.canonical, &x.scratch.cell, &x.scratch.request, &x.scratch.literal,
+		&x.opener.values, &x.opener.canonical, &x.opener.head} {
+		if cap(*b) > restSize {
+			*b = nil
+		}
+	}
+	if len(x.statement.SQL()) > restSize {
+		x.statement = rewrite.Statement{}
+	}
+	if len(x.inner.SQL()) > restSize {
+		x.inner = rewrite.Statement{}
+	}
+	if cap(x.scratch.binds) > restSize/16 {
+		x.scratch.binds = nil
+	}
+	if cap(x.scratch.expanded) > restSize/4 {
+		x.scratch.expanded = nil
+	}
+	if cap(x.scratch.params) > restSize/64 {
+		x.scratch.params = nil
+	}
 }
 
 // newOpener prepares the session's opener for the reply to a sealed statement.
