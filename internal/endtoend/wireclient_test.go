@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,8 @@ type wireClient struct {
 	socket net.Conn
 	caps   wire.Capabilities
 	id     uint32
+	// cells tells whether the beginning of a cell was received.
+	cells atomic.Bool
 }
 
 // dialWire logs root in. Before the handshake it sends hello, which may be empty.
@@ -34,7 +37,8 @@ func dialWire(addr, db string, caps wire.Capabilities, hello string) (*wireClien
 		return nil, err
 	}
 	socket.SetDeadline(time.Now().Add(wireTimeout))
-	c := &wireClient{Conn: wire.NewConn(socket, wire.ClientSide), socket: socket}
+	c := &wireClient{socket: socket}
+	c.Conn = wire.NewConn(&cellFinder{Conn: socket, seen: &c.cells}, wire.ClientSide)
 	if _, err := socket.Write([]byte(hello)); err != nil {
 		return nil, errors.Join(err, socket.Close())
 	}
