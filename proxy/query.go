@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -35,6 +36,7 @@ type executor struct {
 
 	statement rewrite.Statement
 	inner     rewrite.Statement
+	request   request
 	job       job
 	named     map[string]*namedStatement
 	prepared  preparedStatements
@@ -66,37 +68,51 @@ type job struct {
 	snapshot *Snapshot
 	// from and to are where the statement lies in st.SQL().
 	from, to int
-	// packet is the client's packet; whole says that the statement is all of it.
-	packet wire.Packet
-	whole  bool
+	// whole says that the statement is all of the packet.
+	whole bool
 	// more says that other statements of the same packet follow.
 	more bool
+}
+
+// request is one COM_QUERY.
+type request struct {
+	packet wire.Packet
+	// secret says that the packet holds a key, which is wiped behind it.
+	secret bool
+	// owned says that the packet is a copy: the client's own is gone once more is read from the client.
+	owned bool
 }
 
 // query carries out COM_QUERY.
 func (x *executor) query(p wire.Packet) error {
 	x.begin()
 	defer x.rest()
-	text := p.Payload[1:]
-	secret := false
-	defer func() {
-		if secret {
-			clear(text)
-		}
-	}()
+	x.request = request{packet: p}
+	defer x.wipe(p)
 	for offset := 0; offset >= 0; {
 		var err error
-		if offset, err = x.statements(p, offset, &secret); err != nil {
+		if offset, err = x.statements(offset); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// statements carries out the statements of a packet from offset on and returns where to go on: the statements behind one
-// that changed the session's facts have to be read again under the new ones. -1 says that the packet is done.
-func (x *executor) statements(p wire.Packet, offset int, secret *bool) (int, error) {
-	text := p.Payload[1+offset:]
+// wipe overwrites a request that held a key, where it was read and where it was copied.
+func (x *executor) wipe(p wire.Packet) {
+	if x.request.secret {
+		clear(x.request.packet.Payload)
+		if !x.request.owned {
+			clear(p.Payload)
+		}
+	}
+	x.request = request{}
+}
+
+// statements carries out the statements of the request from offset on and returns where to go on: the statements behind
+// one that changed the session's facts have to be read again under the new ones. -1 says that the request is done.
+func (x *executor) statements(offset int) (int, error) {
+	text := x.request.packet.Payload[1+offset:]
 	st := &x.statement
 	err := st.Scan(text, &x.facts.Facts)
 	parts := 1
@@ -107,47 +123,36 @@ func (x *executor) statements(p wire.Packet, offset int, secret *bool) (int, err
 		if again, err := x.refreshStale(); again || err != nil {
 			return x.again(offset, err)
 		}
-		return -1, x.unscanned(text, p, offset)
+		return -1, x.unscanned(text, offset)
 	}
-	version, tokens := x.facts.version, 0
-	for i := range parts {
+	version, next := x.facts.version, 0
+	for i, from := 0, 0; i < parts; i++ {
 		j := &x.job
-		*j = job{st: st.Part(i), to: len(text), more: i < parts-1, packet: p}
-		start := 0
-		if i > 0 {
-			start = int(st.Token(tokens - 1).End)
-		}
-		if parts > 1 {
-			j.from, j.to = bounds(j.st)
-		} else {
-			j.whole = offset == 0
+		*j = job{st: st.Part(i), from: from, to: len(text), more: i < parts-1, whole: parts == 1 && offset == 0}
+		next += j.st.Len() + 1
+		behind := len(text)
+		if j.more {
+			semicolon := st.Token(next - 1)
+			j.to, behind = int(semicolon.Start), int(semicolon.End)
 		}
 		again, ok, err := x.run(j)
 		if j.plan != nil && (j.plan.Push != nil || j.plan.Call != nil) {
-			*secret = true
+			x.request.secret = true
 		}
 		switch {
 		case err != nil:
 			return -1, err
 		case again:
-			return offset + start, nil
+			return offset + from, nil
 		case !ok:
 			return -1, nil
 		}
-		tokens += j.st.Len() + 1
 		if j.more && x.facts.version != version {
-			return offset + int(st.Token(tokens-1).End), nil
+			return offset + behind, nil
 		}
+		from = behind
 	}
 	return -1, nil
-}
-
-// bounds gives where a statement lies in its packet.
-func bounds(st *rewrite.Statement) (from, to int) {
-	if st.Len() == 0 {
-		return 0, 0
-	}
-	return int(st.Token(0).Start), int(st.Token(st.Len() - 1).End)
 }
 
 // again is for statements: it goes on at offset unless err could not be told to the client.
@@ -167,7 +172,7 @@ func (x *executor) refreshStale() (bool, error) {
 }
 
 // unscanned is for text that cannot be cut into statements: the planner says whether the backend may see it.
-func (x *executor) unscanned(text []byte, p wire.Packet, offset int) error {
+func (x *executor) unscanned(text []byte, offset int) error {
 	snapshot, err := x.snapshot()
 	if err != nil {
 		return x.refuse(err)
@@ -180,7 +185,7 @@ func (x *executor) unscanned(text []byte, p wire.Packet, offset int) error {
 		return x.refuse(err)
 	}
 	x.countClass(classPass)
-	j := job{st: &x.statement, plan: plan, snapshot: snapshot, to: len(text), packet: p, whole: offset == 0}
+	j := job{st: &x.statement, plan: plan, snapshot: snapshot, to: len(text), whole: offset == 0}
 	_, err = x.pass(&j)
 	return err
 }
@@ -203,6 +208,12 @@ func (x *executor) run(j *job) (again, ok bool, err error) {
 	}
 	if err := x.checkLiterals(j.st, j.plan); err != nil {
 		return false, false, x.refuse(err)
+	}
+	if j.plan.Effects&rewrite.LocalInfile != 0 && !x.request.owned {
+		// The file comes through the buffer that holds the statement.
+		x.request.packet = wire.Packet{Payload: bytes.Clone(x.request.packet.Payload), Seq: x.request.packet.Seq}
+		x.request.owned = true
+		return true, false, nil
 	}
 	ok, err = x.carryOut(j)
 	return false, ok, err
@@ -255,7 +266,7 @@ func (x *executor) carryOut(j *job) (ok bool, err error) {
 // pass sends the statement as it is and relays the reply.
 func (x *executor) pass(j *job) (ok bool, err error) {
 	if j.whole {
-		err = x.forward(j.packet)
+		err = x.forward(x.request.packet)
 	} else {
 		err = x.sendQuery(j.st.SQL()[j.from:j.to])
 	}
