@@ -66,7 +66,7 @@ type session struct {
 	wakes      atomic.Uint32
 	clientGone atomic.Bool // the sweeper found the client gone and closed the backend connection
 
-	clientSocket net.Conn // as accepted; constant
+	clientSocket net.Conn // what was accepted; constant
 	mu           sync.Mutex
 	// Written by the session under mu before phaseIdle, so that the sweeper needs no lock.
 	backendSocket net.Conn
@@ -103,6 +103,7 @@ type session struct {
 }
 
 func newSession(server *Server, conn net.Conn) *session {
+	conn = newSocket(conn)
 	return &session{server: server, log: server.log, clientSocket: conn, clientStream: conn, client: wire.NewConn(conn, wire.ClientSide)}
 }
 
@@ -187,6 +188,7 @@ func (s *session) setBackend(conn net.Conn) bool {
 		_ = conn.Close()
 		return false
 	}
+	conn = newSocket(conn)
 	s.backendSocket, s.backendStream = conn, conn
 	s.backend = wire.NewConn(conn, wire.BackendSide)
 	return true
