@@ -43,6 +43,8 @@ type executor struct {
 	sideReply wire.Reply
 	opener    opener
 	scratch   scratch
+	// fat says that the buffers hold more than those of an idle session should.
+	fat bool
 }
 
 // newExecutor makes the executor of a session that has just logged in for the first time.
@@ -54,11 +56,11 @@ func newExecutor(s *session, env *Protection) *executor {
 
 // scratch is memory that is reused from statement to statement.
 type scratch struct {
-	out, canonical, cell, request, literal []byte
-	expanded                               []int32
-	binds                                  []bind
-	fields                                 []wire.Field
-	params                                 []wire.Param
+	out, canonical, cell, request, literal, weights []byte
+	expanded                                        []int32
+	binds                                           []bind
+	fields                                          []wire.Field
+	params                                          []wire.Param
 }
 
 // job is one statement of a COM_QUERY packet.
@@ -345,7 +347,7 @@ func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rew
 	return &renderer{
 		mode: mode, plan: plan, st: st, conv: &x.facts.conv, at: nowhere,
 		vals:   &values{st: st, params: params, buffer: x.scratch.literal},
-		sealer: &sealer{keys: &x.keys},
+		sealer: &sealer{keys: &x.keys, weights: x.scratch.weights},
 		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],
 		canonical: x.scratch.canonical, cell: x.scratch.cell, expanded: x.scratch.expanded,
 	}
@@ -355,36 +357,49 @@ func (x *executor) keep(r *renderer) {
 	x.scratch.out, x.scratch.canonical, x.scratch.cell = r.out[:0], r.canonical, r.cell
 	x.scratch.expanded, x.scratch.binds = r.expanded, r.binds[:0]
 	clear(r.vals.buffer[:cap(r.vals.buffer)])
-	x.scratch.literal = r.vals.buffer
+	x.scratch.literal, x.scratch.weights = r.vals.buffer, r.sealer.weights
 	x.server.metrics.cellsSealed.Add(float64(r.sealer.sealed))
 }
 
-// restSize is the most memory in bytes that a buffer keeps from one request to the next: an idle session holds little.
-const restSize = 8 << 10
+const (
+	// restSize is the most memory in bytes that a buffer of an idle session keeps; busySize is that of one whose requests
+	// follow each other, which would otherwise allocate the same memory for every batch of rows.
+	restSize = 8 << 10
+	busySize = 256 << 10
+)
 
-// rest gives up memory that an unusual statement needed.
-func (x *executor) rest() {
-	for _, b := range []*[]byte{&x.scratch.out, &x.scratch.canonical, &x.scratch.cell, &x.scratch.request, &x.scratch.literal,
+// rest gives up memory that an unusual request needed. Memory that the next request may well need again stays until the
+// session idles; see session.next.
+func (x *executor) rest() { x.fat = x.shrink(busySize) }
+
+// idle gives up what rest has kept.
+func (x *executor) idle() { x.fat = x.shrink(restSize) }
+
+// shrink gives up buffers of more than limit bytes and tells whether one of more than restSize stays.
+func (x *executor) shrink(limit int) (fat bool) {
+	for _, b := range []*[]byte{&x.scratch.out, &x.scratch.canonical, &x.scratch.cell, &x.scratch.request, &x.scratch.literal, &x.scratch.weights,
 		&x.opener.values, &x.opener.canonical, &x.opener.head} {
-		if cap(*b) > restSize {
+		if cap(*b) > limit {
 			*b = nil
 		}
+		fat = fat || cap(*b) > restSize
 	}
-	if len(x.statement.SQL()) > restSize {
-		x.statement = rewrite.Statement{}
+	for _, st := range []*rewrite.Statement{&x.statement, &x.inner} {
+		if len(st.SQL()) > limit {
+			*st = rewrite.Statement{}
+		}
+		fat = fat || len(st.SQL()) > restSize
 	}
-	if len(x.inner.SQL()) > restSize {
-		x.inner = rewrite.Statement{}
-	}
-	if cap(x.scratch.binds) > restSize/16 {
+	if cap(x.scratch.binds) > limit/16 {
 		x.scratch.binds = nil
 	}
-	if cap(x.scratch.expanded) > restSize/4 {
+	if cap(x.scratch.expanded) > limit/4 {
 		x.scratch.expanded = nil
 	}
-	if cap(x.scratch.params) > restSize/64 {
+	if cap(x.scratch.params) > limit/64 {
 		x.scratch.params = nil
 	}
+	return fat || cap(x.scratch.binds) > restSize/16 || cap(x.scratch.expanded) > restSize/4 || cap(x.scratch.params) > restSize/64
 }
 
 // newOpener prepares the session's opener for the reply to a sealed statement.
@@ -538,7 +553,7 @@ func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 		x.facts.markStale(plan.Kind != "SET" || st.Is(1, rewrite.KwStatement))
 	}
 	if plan.Effects&rewrite.ChangesDatabase != 0 && ok {
-		x.usedDatabase(st, plan)
+		x.usedDatabase(st)
 	}
 	if plan.Effects&rewrite.ChangesSchema != 0 {
 		x.env.Schema.Invalidate()
@@ -546,9 +561,9 @@ func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 }
 
 // usedDatabase records the database of a USE that succeeded.
-func (x *executor) usedDatabase(st *rewrite.Statement, plan *rewrite.Plan) {
-	name := plan.Database
-	if name == "" && st.Len() == 2 {
+func (x *executor) usedDatabase(st *rewrite.Statement) {
+	name := ""
+	if st.Len() == 2 {
 		name = st.Name(1)
 	}
 	if name == "" {
