@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"latchkey/internal/latchkeytest"
 	"latchkey/internal/mariadbtest"
@@ -114,6 +115,7 @@ func TestDrivers(t *testing.T) {
 		{"mariadb CLI", commandLine},
 		{"PDO, emulated", php("pdo-emulated")},
 		{"PDO, native", php("pdo-native")},
+		{"PDO, unbuffered", php("pdo-unbuffered")},
 		{"mysqli, get_result", php("mysqli")},
 		{"mysqli, bind_result", php("mysqli-bind")},
 		{"mysql2, query", node("mysql2-query")},
@@ -121,13 +123,19 @@ func TestDrivers(t *testing.T) {
 		{"mariadb for Node, query", node("mariadb-query")},
 		{"mariadb for Node, execute", node("mariadb-execute")},
 		{"mariadb for Node, pipelined", node("mariadb-pipelined")},
+		{"mysql2, compression asked for", node("mysql2-query-compressed")},
+		{"mariadb for Node, compression asked for", node("mariadb-query-compressed")},
 		{"PyMySQL", python("pymysql")},
+		{"PyMySQL, streaming", python("pymysql-stream")},
 		{"mysqlclient", python("mysqlclient")},
-		{"Connector/C", connectorC},
+		{"mysqlclient, streaming", python("mysqlclient-stream")},
+		{"Connector/C", connectorC("c")},
+		{"Connector/C, cursors, compression asked for", connectorC("cursor")},
 		{"Connector/J, text", java("useBulkStmts=false")},
 		{"Connector/J, prepared", java("useServerPrepStmts=true&useBulkStmts=false")},
 		{"Connector/J, prepared, bulk", java("useServerPrepStmts=true&useBulkStmts=true")},
 		{"Connector/J, rewritten batches", java("rewriteBatchedStatements=true")},
+		{"Connector/J, streaming, compression asked for", java("useServerPrepStmts=true&defaultFetchSize=2&useCompression=true")},
 	} {
 		t.Run(d.name, func(t *testing.T) { b.converse(t, d) })
 	}
@@ -217,10 +225,15 @@ func (b *driverBench) sameTables(t *testing.T) {
 	}
 }
 
+// programTimeout bounds how long a conversation may take on a busy machine.
+const programTimeout = 2 * time.Minute
+
 // program runs a command to its end and gives its standard output.
 func program(t *testing.T, s side, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), programTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = s.env()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -249,8 +262,10 @@ func node(mode string) func(*testing.T, side, []string) string {
 	}
 }
 
-func connectorC(t *testing.T, s side, files []string) string {
-	return program(t, s, connectorCProgram(t), append([]string{"c"}, files...)...)
+func connectorC(mode string) func(*testing.T, side, []string) string {
+	return func(t *testing.T, s side, files []string) string {
+		return program(t, s, connectorCProgram(t), append([]string{mode}, files...)...)
+	}
 }
 
 func java(parameters string) func(*testing.T, side, []string) string {

@@ -1,5 +1,6 @@
 /*
- * Holds a conversation (see ../FORMAT.txt) through MariaDB Connector/C. Mode: c.
+ * Holds a conversation (see ../FORMAT.txt) through MariaDB Connector/C. Modes: c, which stores results in the client, and
+ * cursor, which opens a cursor in the server, fetches rows three at a time and asks for compression.
  * Statements with arguments are prepared once; their buffers are bound once and the loop only changes what is in them.
  */
 #include <errno.h>
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FIELDS = 64, MAX_SETS = 64, MAX_LINE = 8192, LONG_PIECE = 100000, MAX_TEXT = 200 };
+enum { MAX_FIELDS = 64, MAX_SETS = 64, MAX_LINE = 8192, LONG_PIECE = 100000, MAX_VALUE = 2000000, MAX_TEXT = 200 };
 
 static const char unit[] = "zebra \u00e9\u2713 'q' \\\n";
 
@@ -31,6 +32,8 @@ struct buffer {
 
 /* The lines of the step at hand; an error replaces them. */
 static FILE *report;
+
+static int cursors;
 
 static void die(const char *what)
 {
@@ -198,12 +201,12 @@ static int send_large(MYSQL_STMT *stmt, unsigned parameter, int times)
 	return failed;
 }
 
-/* Reads the rows of an executed statement into buffers as long as the longest value, as text. */
+/* Reads the rows of an executed statement as text, into buffers as long as the longest value, or long enough. */
 static int print_rows(MYSQL_STMT *stmt, const struct step *s)
 {
 	my_bool yes = 1;
 	mysql_stmt_attr_set(stmt, STMT_ATTR_UPDATE_MAX_LENGTH, &yes);
-	if (mysql_stmt_store_result(stmt) != 0)
+	if (!cursors && mysql_stmt_store_result(stmt) != 0)
 		return 1;
 	MYSQL_RES *meta = mysql_stmt_result_metadata(stmt);
 	unsigned n = mysql_num_fields(meta);
@@ -214,7 +217,7 @@ static int print_rows(MYSQL_STMT *stmt, const struct step *s)
 	memset(b, 0, sizeof b);
 	for (unsigned i = 0; i < n; i++) {
 		b[i].buffer_type = strcmp(fields[i].name, "data") == 0 ? MYSQL_TYPE_BLOB : MYSQL_TYPE_STRING;
-		b[i].buffer_length = fields[i].max_length + MAX_TEXT;
+		b[i].buffer_length = cursors ? MAX_VALUE : fields[i].max_length + MAX_TEXT;
 		b[i].buffer = malloc(b[i].buffer_length);
 		b[i].length = &lengths[i];
 		b[i].is_null = &nulls[i];
@@ -229,8 +232,10 @@ static int print_rows(MYSQL_STMT *stmt, const struct step *s)
 	for (unsigned i = 0; i < n; i++)
 		free(b[i].buffer);
 	mysql_free_result(meta);
+	if (status != MYSQL_NO_DATA)
+		return 1; /* freeing the result would clear the error */
 	mysql_stmt_free_result(stmt);
-	return status != MYSQL_NO_DATA;
+	return 0;
 }
 
 static int split(char *line, char **fields)
@@ -285,6 +290,11 @@ static void run_bound(MYSQL *db, const struct step *s)
 	char types[MAX_FIELDS];
 	memset(buf, 0, sizeof buf);
 	MYSQL_STMT *stmt = mysql_stmt_init(db);
+	if (cursors) {
+		unsigned long type = CURSOR_TYPE_READ_ONLY, rows = 3;
+		mysql_stmt_attr_set(stmt, STMT_ATTR_CURSOR_TYPE, &type);
+		mysql_stmt_attr_set(stmt, STMT_ATTR_PREFETCH_ROWS, &rows);
+	}
 	int failed = mysql_stmt_prepare(stmt, s->sql, strlen(s->sql));
 	if (!failed) {
 		bind(b, buf, types, types_of(s, types));
@@ -369,6 +379,9 @@ int main(int argc, char **argv)
 {
 	MYSQL *db = mysql_init(NULL);
 	mysql_options(db, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+	cursors = argc > 1 && strcmp(argv[1], "cursor") == 0;
+	if (cursors)
+		mysql_options(db, MYSQL_OPT_COMPRESS, NULL);
 	if (mysql_real_connect(db, setting("LATCHKEY_HOST"), setting("LATCHKEY_USER"), setting("LATCHKEY_PASSWORD"), setting("LATCHKEY_DATABASE"),
 			       atoi(setting("LATCHKEY_PORT")), NULL, 0) == NULL)
 		die(mysql_error(db));

@@ -1,11 +1,12 @@
 // Holds a conversation (see ../FORMAT.txt) through mysql2 or mariadb.
 // Modes: mysql2-query, mysql2-execute, mariadb-query, mariadb-execute, and mariadb-pipelined, which sends every step without
-// waiting for the answers before it, but for batches, which the driver prepares before it queues them.
+// waiting for the answers before it, but for batches, which the driver prepares before it queues them. A third word, compressed,
+// asks for compression.
 'use strict';
 
 const fs = require('node:fs');
 
-const [driver, how] = process.argv[2].split('-');
+const [driver, how, compressed] = process.argv[2].split('-');
 
 async function connect() {
   const env = process.env;
@@ -17,6 +18,7 @@ async function connect() {
     database: env.LATCHKEY_DATABASE,
     charset: 'utf8mb4',
     dateStrings: true,
+    compress: compressed !== undefined,
   };
   if (driver === 'mysql2') return require('mysql2/promise').createConnection(options);
   delete options.charset;

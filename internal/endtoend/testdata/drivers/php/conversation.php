@@ -1,6 +1,6 @@
 <?php
 // Holds a conversation (see ../FORMAT.txt) through PDO or mysqli.
-// Modes: pdo-emulated, pdo-native, mysqli (get_result), mysqli-bind (bind_result).
+// Modes: pdo-emulated, pdo-native, pdo-unbuffered (native), mysqli (get_result), mysqli-bind (bind_result).
 
 error_reporting(E_ALL);
 set_error_handler(function (int $level, string $text, string $file, int $line): bool {
@@ -22,12 +22,13 @@ final class PdoDriver implements Driver
 {
     private PDO $pdo;
 
-    public function __construct(bool $emulate)
+    public function __construct(bool $emulate, bool $buffer)
     {
         $dsn = sprintf('mysql:host=%s;port=%s;dbname=%s;charset=utf8mb4', getenv('LATCHKEY_HOST'), getenv('LATCHKEY_PORT'), getenv('LATCHKEY_DATABASE'));
         $this->pdo = new PDO($dsn, getenv('LATCHKEY_USER'), getenv('LATCHKEY_PASSWORD'), [
             PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
             PDO::ATTR_EMULATE_PREPARES => $emulate,
+            PDO::MYSQL_ATTR_USE_BUFFERED_QUERY => $buffer,
             PDO::ATTR_DEFAULT_FETCH_MODE => PDO::FETCH_ASSOC,
         ]);
     }
@@ -66,7 +67,14 @@ final class PdoDriver implements Driver
     private function answer(PDOStatement $statement): array
     {
         if ($statement->columnCount() > 0) {
-            return [$statement->fetchAll(), 0, 0];
+            $rows = $statement->fetchAll();
+            if ($statement->errorCode() !== '00000') {
+                // Unbuffered, PDO ends the rows at an error and throws nothing.
+                $error = new PDOException();
+                $error->errorInfo = $statement->errorInfo();
+                throw $error;
+            }
+            return [$rows, 0, 0];
         }
         return [null, $statement->rowCount(), (int) $this->pdo->lastInsertId()];
     }
@@ -232,8 +240,9 @@ function step(Driver $driver, string $verb, string $label, string $sql, array $s
 }
 
 $driver = match ($argv[1]) {
-    'pdo-emulated' => new PdoDriver(true),
-    'pdo-native' => new PdoDriver(false),
+    'pdo-emulated' => new PdoDriver(true, true),
+    'pdo-native' => new PdoDriver(false, true),
+    'pdo-unbuffered' => new PdoDriver(false, false),
     'mysqli' => new MysqliDriver(false),
     'mysqli-bind' => new MysqliDriver(true),
 };

@@ -1,4 +1,5 @@
-"""Holds a conversation (see ../FORMAT.txt) through a driver of Python. Modes: pymysql, mysqlclient."""
+"""Holds a conversation (see ../FORMAT.txt) through a driver of Python. Modes: pymysql, mysqlclient, and
+pymysql-stream and mysqlclient-stream, which read rows as they come."""
 
 import datetime
 import decimal
@@ -14,12 +15,19 @@ def connect(mode):
         "charset": "utf8mb4",
     }
     password, database = os.environ["LATCHKEY_PASSWORD"], os.environ["LATCHKEY_DATABASE"]
-    if mode == "pymysql":
+    driver, _, stream = mode.partition("-")
+    if driver == "pymysql":
         import pymysql
+        import pymysql.cursors
 
+        if stream:
+            options["cursorclass"] = pymysql.cursors.SSCursor
         return pymysql, pymysql.connect(password=password, database=database, autocommit=True, **options)
     import MySQLdb
+    import MySQLdb.cursors
 
+    if stream:
+        options["cursorclass"] = MySQLdb.cursors.SSCursor
     connection = MySQLdb.connect(passwd=password, db=database, **options)
     connection.autocommit(True)
     return MySQLdb, connection
