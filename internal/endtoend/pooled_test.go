@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -192,15 +191,17 @@ func TestPooledContention(t *testing.T) {
 	sealedBy := map[string][]int{}
 	var wg sync.WaitGroup
 	for i, user := range []string{"a", "b"} {
+		var ids []int
 		for n := range 40 {
-			sealedBy[user] = append(sealedBy[user], 1+2*n+i)
+			ids = append(ids, 1+2*n+i)
 		}
+		sealedBy[user] = ids
 		wg.Go(func() {
-			for _, id := range sealedBy[user] {
+			for n, id := range ids {
 				if got := serve(poolRequest{Push: user, SQL: "INSERT INTO notes (id, title, body) VALUES (?, ?, ?)", Values: []any{id, "mine", fmt.Sprint("row ", id)}}); got.Result != "affected=1" {
 					t.Errorf("%s writes: %s", user, got.Result)
 				}
-				if got := serve(poolRequest{Push: user, SQL: "SELECT COUNT(*) FROM notes WHERE title = ? AND id <= ?", Values: []any{"mine", id}}); got.Result != fmt.Sprint(1+slices.Index(sealedBy[user], id)) {
+				if got := serve(poolRequest{Push: user, SQL: "SELECT COUNT(*) FROM notes WHERE title = ? AND id <= ?", Values: []any{"mine", id}}); got.Result != fmt.Sprint(n+1) {
 					t.Errorf("%s finds %s rows up to %d", user, got.Result, id)
 				}
 			}
