@@ -252,9 +252,13 @@ func (s *session) turnAway(f *fault) error {
 	return f
 }
 
+// idleAfter is how long a session waits for its client before it gives up memory that the next request could use again.
+const idleAfter = time.Second
+
 // next waits for the client's next request.
 func (s *session) next() (wire.Packet, endCause, error) {
 	for {
+		fat := false
 		if !s.client.HasPacket() {
 			// Requests without a reply may still be waiting to go out.
 			if err := s.backend.Flush(); err != nil {
@@ -262,12 +266,20 @@ func (s *session) next() (wire.Packet, endCause, error) {
 			}
 			s.client.Rest()
 			s.backend.Rest()
+			if fat = s.executor != nil && s.executor.fat; fat {
+				// A deadline that a wake sets meanwhile is lost, but not its reason: closing is looked at below, and the
+				// sweeper comes again.
+				_ = s.clientSocket.SetReadDeadline(time.Now().Add(idleAfter))
+			}
 			s.phase.Store(phaseIdle)
 		}
 		if s.server.closing.Load() {
 			return wire.Packet{}, causeShutdown, ErrServerClosed
 		}
 		p, err := s.client.ReadCommand(s.server.config.Limits.MaxPacket)
+		if fat {
+			_ = s.clientSocket.SetReadDeadline(time.Time{})
+		}
 		if err == nil {
 			return p, 0, nil
 		}
@@ -279,6 +291,9 @@ func (s *session) next() (wire.Packet, endCause, error) {
 			return wire.Packet{}, cause, err
 		}
 		_ = s.clientSocket.SetReadDeadline(time.Time{})
+		if fat {
+			s.executor.idle()
+		}
 		if s.wakes.Swap(0)&wakeBackend != 0 {
 			if err := s.unsolicited(); err != nil {
 				return wire.Packet{}, causeBackendClosed, err

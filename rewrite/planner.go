@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"runtime"
+	"sync"
 )
 
 // Planner makes plans for one snapshot of schema and policy. It is safe for concurrent use and never changes what it was
@@ -14,6 +15,7 @@ type Planner struct {
 	pool   *ParserPool
 	cache  *planCache
 	views  viewCache
+	keys   sync.Pool // of *[]byte, memory for cache keys
 }
 
 // planCacheBytes bounds the memory of a Planner's cache.
@@ -40,14 +42,21 @@ func (p *Planner) CountInto(stats *CacheStats) { p.cache.stats = stats }
 // statement that is one part of several is planned on its own; one with several statements in it (the client did not agree
 // on CLIENT_MULTI_STATEMENTS) is refused when it touches anything protected.
 func (p *Planner) Plan(st *Statement, f *Facts) (*Plan, error) {
-	var buf [1024]byte
-	key := append(st.AppendShape(buf[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
-	if e, ok := p.cache.get(key); ok {
-		return e.result()
+	buf, _ := p.keys.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
 	}
-	plan, refusal := p.makePlan(st, f)
-	e := &planEntry{plan: plan, refusal: refusal}
-	p.cache.add(key, e)
+	key := append(st.AppendShape((*buf)[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
+	e, ok := p.cache.get(key)
+	if !ok {
+		plan, refusal := p.makePlan(st, f)
+		e = &planEntry{plan: plan, refusal: refusal}
+		p.cache.add(key, e)
+	}
+	if cap(key) <= maxCachedShape {
+		*buf = key
+		p.keys.Put(buf)
+	}
 	return e.result()
 }
 
