@@ -301,11 +301,21 @@ func (a *alteration) indexes() (drops, adds []string) {
 	return drops, adds
 }
 
+// overProtected reports whether an index is one that this policy decides about: over a protected column, and over none that
+// only its annotation protects, for which another policy says whether it is searched.
 func (a *alteration) overProtected(index *Index) bool {
-	return slices.ContainsFunc(index.Parts, func(part IndexPart) bool {
+	found := false
+	for _, part := range index.Parts {
 		c := a.table.Column(part.Column)
-		return c != nil && c.Protected != nil
-	})
+		if c == nil || c.Protected == nil {
+			continue
+		}
+		if a.policy.Column(part.Column) == nil {
+			return false
+		}
+		found = true
+	}
+	return found
 }
 
 // indexBlocks finds what is wrong with an index beyond its prefix: a decision of the operator's.
