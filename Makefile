@@ -4,6 +4,7 @@ GO          ?= go
 GOTESTFLAGS ?=
 FUZZTIME    ?= 10s
 KEEP        ?=
+UPDATE      ?=
 
 .PHONY: build demo test check race fuzz bench install clean
 
@@ -38,9 +39,10 @@ fuzz: install ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
-bench: ## direct, HAProxy and Latchkey side by side
+bench: ## direct, HAProxy and Latchkey side by side, then the parts alone; UPDATE=1 writes docs/performance.md
 	.ci/install server bench
-	$(GO) test -run '^$$' -bench . -timeout 60m $(GOTESTFLAGS) ./...
+	$(GO) test -run '^$$' -bench '^BenchmarkProxy$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)
+	$(GO) test -run '^$$' -bench . -benchtime 100ms $(GOTESTFLAGS) $$($(GO) list ./... | grep -v /internal/endtoend)
 
 clean:
 	rm -rf bin

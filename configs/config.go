@@ -41,9 +41,9 @@ type Config struct {
 	KeyringIdle time.Duration
 	Policy      *rewrite.Policy
 
-	// away are the places of away: accept, for Unavailable.
-	away Problems
-	mode place
+	// later are the settings of the policy that this version does not carry out, for Unavailable.
+	later Problems
+	mode  place
 }
 
 // Listen is where clients connect.
@@ -170,7 +170,7 @@ func (c *Config) Unavailable() Problems {
 		all = append(all, Problem{File: c.File, Line: c.mode.line, Column: c.mode.column,
 			Message: "mode: report is not available in this version; use latchkey check to see what would be refused"})
 	}
-	all = append(all, c.away...)
+	all = append(all, c.later...)
 	all.sort()
 	return all
 }
@@ -179,7 +179,7 @@ func (c *Config) Unavailable() Problems {
 // places in the file: two of them are equal when the settings are.
 func (c *Config) WithoutPolicy() *Config {
 	settings := *c
-	settings.Policy, settings.away, settings.mode = nil, nil, place{}
+	settings.Policy, settings.later, settings.mode = nil, nil, place{}
 	return &settings
 }
 

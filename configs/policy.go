@@ -74,9 +74,7 @@ func (d *document) table(e entry, c *Config) *rewrite.TablePolicy {
 		"away": func(n ast.Node, path string) {
 			if v, ok := d.choice(n, path, "reject", "accept"); ok && v == "accept" {
 				t.AwayAccept = true
-				at := placeOf(n)
-				c.away = append(c.away, Problem{File: d.file, Line: at.line, Column: at.column,
-					Message: path + ": accept is not available in this version"})
+				d.unavailable(c, n, path+": accept")
 			}
 		},
 		"columns": func(n ast.Node, path string) { columns = d.entries(n, path) },
@@ -96,6 +94,12 @@ func (d *document) table(e entry, c *Config) *rewrite.TablePolicy {
 	}
 	d.checkTable(e, t, len(d.problems) == before)
 	return t
+}
+
+// unavailable notes a setting that this version reads but does not carry out.
+func (d *document) unavailable(c *Config, n ast.Node, what string) {
+	at := placeOf(n)
+	c.later = append(c.later, Problem{File: d.file, Line: at.line, Column: at.column, Message: what + " is not available in this version"})
 }
 
 // checkTable looks at what options of one table say together. clean says that the
@@ -159,7 +163,10 @@ func (d *document) column(e entry, c *Config) *rewrite.ColumnPolicy {
 		"unique": func(n ast.Node, path string) {
 			_, p.UniquePerOwner = d.choice(n, path, "per_owner")
 		},
-		"bind": func(n ast.Node, path string) { d.bind(n, path, e.name, p) },
+		"bind": func(n ast.Node, path string) {
+			d.bind(n, path, e.name, p)
+			d.unavailable(c, n, path)
+		},
 		"overwrite": func(n ast.Node, path string) {
 			v, _ := d.choice(n, path, "reject", "allow")
 			p.OverwriteAllow = v == "allow"
@@ -167,7 +174,9 @@ func (d *document) column(e entry, c *Config) *rewrite.ColumnPolicy {
 		"locked": func(n ast.Node, path string) { d.locked(n, path, p) },
 		"plaintext": func(n ast.Node, path string) {
 			v, _ := d.choice(n, path, "reject", "accept")
-			p.PlaintextAccept = v == "accept"
+			if p.PlaintextAccept = v == "accept"; p.PlaintextAccept {
+				d.unavailable(c, n, path+": accept")
+			}
 		},
 		"pad": d.setInt(&p.Pad, 0, maxPad),
 	})

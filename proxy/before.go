@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"latchkey/keystore/cell"
@@ -39,6 +40,8 @@ type before struct {
 	fresh [][]byte
 	// sources has, for each column that an UPDATE copies another column to, 1 + that one's place among the sources.
 	sources []int
+	// changes has the old cells of copied-over columns that do not stay.
+	changes [][][]byte
 }
 
 func (b *before) read() (oldCells, error) {
@@ -53,10 +56,12 @@ func (b *before) read() (oldCells, error) {
 	b.r.nested = true
 	defer func() { b.r.nested, b.r.at = false, nowhere }()
 	if len(plan.Selects) == 1 && plan.Selects[0].Row < 0 && plan.Selects[0].New == nil {
-		return b.old, b.update(&plan.Selects[0])
+		err := b.update(&plan.Selects[0])
+		return b.old, err
 	}
 	b.old.splice = make(map[int][]byte)
-	return b.old, b.insert(plan)
+	err := b.insert(plan)
+	return b.old, err
 }
 
 // update reads the old cells of an UPDATE.
@@ -65,6 +70,7 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 	b.old.keep = make([][][]byte, len(columns))
 	b.fresh = make([][]byte, len(columns))
 	b.sources = make([]int, len(columns))
+	b.changes = make([][][]byte, len(columns))
 	if err := b.assigned(); err != nil {
 		return err
 	}
@@ -72,29 +78,57 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 	if err := b.r.pieces(s.Pieces); err != nil {
 		return err
 	}
-	return b.run(b.r, func(values [][]byte) error {
+	err := b.run(b.r, func(values [][]byte) error {
 		if len(values) != len(columns)+len(b.r.plan.Before.Sources) {
 			return errOrigin
 		}
-		for i, v := range values[:len(columns)] {
-			fresh := b.fresh[i]
-			if n := b.sources[i]; n > 0 {
-				var err error
-				if fresh, err = b.copied(b.r.plan.Before.Sources[n-1], values[len(columns)+n-1]); err != nil {
-					return err
-				}
-				defer clear(fresh)
-			}
-			same, err := b.check(columns[i], v, fresh)
-			if err != nil {
+		for i := range columns {
+			if err := b.updateCell(i, values); err != nil {
 				return err
-			}
-			if same {
-				b.old.keep[i] = append(b.old.keep[i], bytes.Clone(v))
 			}
 		}
 		return nil
 	})
+	b.dropAmbiguous()
+	return err
+}
+
+// updateCell checks the old cell of column i of one row that an UPDATE selects.
+func (b *before) updateCell(i int, values [][]byte) error {
+	plan := b.r.plan.Before
+	fresh, old := b.fresh[i], values[i]
+	n := b.sources[i]
+	if n > 0 {
+		var err error
+		if fresh, err = b.copied(plan.Sources[n-1], values[len(plan.Columns)+n-1]); err != nil {
+			return err
+		}
+		defer clear(fresh)
+	}
+	same, err := b.check(plan.Columns[i], old, fresh)
+	switch {
+	case err != nil:
+		return err
+	case same:
+		b.old.keep[i] = append(b.old.keep[i], bytes.Clone(old))
+	case n > 0:
+		b.changes[i] = append(b.changes[i], bytes.Clone(old))
+	}
+	return nil
+}
+
+// dropAmbiguous gives up keeping a cell that another row holds too, as a copy, and gets another value there.
+func (b *before) dropAmbiguous() {
+	for i, changes := range b.changes {
+		if len(changes) == 0 || len(b.old.keep[i]) == 0 {
+			continue
+		}
+		changing := make(map[string]bool, len(changes))
+		for _, c := range changes {
+			changing[string(c)] = true
+		}
+		b.old.keep[i] = slices.DeleteFunc(b.old.keep[i], func(c []byte) bool { return changing[string(c)] })
+	}
 }
 
 // copied gives the canonical form of a cell that is copied over another; nil when its key is not here, since a cell can be

@@ -52,15 +52,20 @@ func (x *executor) rawCommand(p wire.Packet) (handled bool, err error) {
 
 // initDB refuses the databases that are not reachable. The session does the rest.
 func (x *executor) initDB(p wire.Packet) (handled bool, err error) {
-	snapshot, err := x.env.Schema.Current(x.ctx)
-	if err != nil {
+	if err := x.reachable(string(p.Payload[1:])); err != nil {
 		return true, x.refuse(err)
 	}
-	name := string(p.Payload[1:])
-	if strings.EqualFold(name, "latchkey") || snapshot.Schema.KeystoreDatabase != "" && strings.EqualFold(name, snapshot.Schema.KeystoreDatabase) {
-		return true, x.refuse(errReserved)
-	}
 	return false, nil
+}
+
+// reachable refuses to make the schema latchkey or the keystore database the current one: statements would then reach it
+// without naming it.
+func (x *executor) reachable(database string) error {
+	keystore := x.env.Schema.cfg.KeystoreDatabase
+	if strings.EqualFold(database, "latchkey") || keystore != "" && strings.EqualFold(database, keystore) {
+		return errReserved
+	}
+	return nil
 }
 
 // fieldList answers COM_FIELD_LIST: protected columns are shown as declared.

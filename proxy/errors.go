@@ -34,6 +34,7 @@ var (
 	errBackendUnreachable = mariadbFault(codeBackendGone, "Latchkey: the MariaDB server behind this proxy cannot be reached; see the log of Latchkey")
 	errTLSRequired        = mariadbFault(codeAccessDenied, "Latchkey: this server accepts connections with TLS only; turn TLS on in the client")
 	errTLSNotOffered      = mariadbFault(codeHandshake, "Latchkey: the client asked for TLS, which this server does not offer")
+	errCompression        = mariadbFault(codeHandshake, "Latchkey: the client asked for compression, which this server does not offer; turn it off in the client")
 	errMixedTLS           = mariadbFault(codeAccessDenied, "Latchkey: the account's authentication plugin gives the password away, so both the client's and the backend's "+
 		"connection must use TLS, or neither; set listen.tls and backend.tls alike")
 	errMixedSha2 = mariadbFault(codeAccessDenied, "Latchkey: caching_sha2_password needs the password itself, which can pass only when both the client's and the backend's "+

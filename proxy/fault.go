@@ -63,6 +63,12 @@ func errBadCell(column *rewrite.Protected) *fault {
 	return newFault(codeBadCell, "%s: a stored value is not a cell of this column or was altered; see docs/errors.md", column)
 }
 
+// isBadCell reports whether err says that a cell is damaged or forged.
+func isBadCell(err error) bool {
+	var f *fault
+	return errors.As(err, &f) && f.code == codeBadCell
+}
+
 func errNotPossible(column *rewrite.Protected, reason string) *fault {
 	return newFault(codeNotPossible, "%s: %s", column, reason)
 }
@@ -80,7 +86,8 @@ func errConversion(column *rewrite.Protected, err error) *fault {
 	case errors.As(err, &value):
 		return &fault{code: value.Code, state: value.SQLState, message: fmt.Sprintf("Column '%s': %s", column.Column, value.Reason)}
 	case errors.Is(err, logical.ErrNotPlain):
-		return errNotPossible(column, "the value is not written as the column's declared type and its conversion is not certain; write it in that type")
+		return errNotPossible(column, "the value's conversion to the declared type, or its weight under the column's collation, is not certain; "+
+			"write it in that type, and keep text in searchable columns ASCII or give them a _bin collation")
 	}
 	return errNotPossible(column, "the value cannot be converted to the column's declared type")
 }

@@ -180,6 +180,11 @@ func (h *handshake) readLogin() error {
 	} else if h.server.config.Listen.TLS.Require {
 		return errTLSRequired
 	}
+	// Most clients ask only for what was offered. PHP's mysqlnd does not look, and would wait for ever for
+	// compressed packets.
+	if wire.AsksCompression(p.Payload) {
+		return errCompression
+	}
 	// The packet's bytes are gone with the next read from the client.
 	if h.login, err = wire.ParseLogin(bytes.Clone(p.Payload), h.greeting.Caps); err != nil {
 		return err

@@ -229,6 +229,19 @@ func TestClientTLSPolicy(t *testing.T) {
 		}
 		c.wantERR(t, codeHandshake)
 	})
+	t.Run("compression not offered", func(t *testing.T) {
+		p := startProxy(t, backend.Addr(), nil)
+		c := dialRaw(t, p.addr)
+		if _, err := c.Read(1 << 16); err != nil {
+			t.Fatal(err)
+		}
+		c.Seq = 1
+		login := wire.Login{Caps: rawCaps | wire.CapCompress, User: []byte("root"), Plugin: []byte("mysql_native_password")}
+		if err := errors.Join(c.Packet(login.Append(nil)), c.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		c.wantERR(t, codeHandshake)
+	})
 	t.Run("client certificates", func(t *testing.T) {
 		p := startProxy(t, backend.Addr(), func(c *Config) {
 			clientTLS(t, certs, c)

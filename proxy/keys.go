@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 
 	"latchkey/keystore"
@@ -23,6 +24,9 @@ func (x *executor) loggedIn(attribute []byte) error {
 	x.accountKey()
 	x.facts = newFacts(x.database, serverVersion(x.version), x.multiStatements)
 	x.diagnostics = diagnostics{}
+	if err := x.reachable(x.database); err != nil {
+		return err
+	}
 	if attribute == nil {
 		return nil
 	}
@@ -204,4 +208,10 @@ func (x *executor) checkLiterals(st *rewrite.Statement, plan *rewrite.Plan) erro
 // looksLikeSecret tells whether a value is an account key, a fleet secret or a token, or one of them mistyped.
 func looksLikeSecret(b []byte) bool {
 	return keystore.LooksLikeKey(b) || keystore.LooksLikeToken(b)
+}
+
+// holdsKeyText tells whether a key or a token, as it is printed, stands anywhere in a text that cannot be cut into tokens.
+func holdsKeyText(text []byte) bool {
+	upper := bytes.ToUpper(text)
+	return bytes.Contains(upper, []byte("LK1-")) || bytes.Contains(upper, []byte("LKT1-"))
 }

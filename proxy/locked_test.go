@@ -3,10 +3,15 @@ package proxy
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
+
+	"latchkey/internal/mariadbtest"
+	"latchkey/proxy/wire"
 	"latchkey/rewrite"
 )
 
@@ -185,5 +190,94 @@ func TestTwoKeysWithoutOwnerAreReadOnly(t *testing.T) {
 	}
 	if o := run(t, alice, "UPDATE entries SET n = 1 WHERE title = 'first'"); o.code != 0 || o.affected != 2 {
 		t.Errorf("update of other columns: %v, want 2 rows", o)
+	}
+}
+
+// TestNullWhereNoneMayBe: in a lax sql_mode MariaDB would store an empty value for it, which is not what an empty physical
+// value means. A prepared statement follows the mode of the moment.
+func TestNullWhereNoneMayBe(t *testing.T) {
+	tw := newTwin(t, nil)
+	c := tw.session(t, 'A', "")
+	mustExec(t, c, "INSERT INTO notes (id, text) VALUES (1, 'first')")
+	update := prepare(t, c, "UPDATE notes SET text = ? WHERE id = ?")
+	ctx := context.Background()
+	for _, s := range []struct {
+		mode string
+		code int
+	}{{"DEFAULT", 1048}, {"''", 9705}, {"'STRICT_ALL_TABLES'", 1048}, {"'TRADITIONAL'", 1048}, {"''", 9705}} {
+		mustExec(t, c, "SET sql_mode = "+s.mode)
+		if _, err := update.ExecContext(ctx, nil, 1); mariadbtest.Code(err) != s.code {
+			t.Errorf("prepared, sql_mode %s: %v, want error %d", s.mode, err, s.code)
+		}
+		wantCode(t, "text, sql_mode "+s.mode, run(t, c, "UPDATE notes SET text = NULL WHERE id = 1"), s.code)
+	}
+	wantRows(t, "afterwards", run(t, c, "SELECT text FROM notes"), "first")
+}
+
+// TestCopiedCells: two rows hold the same cell, byte for byte, and only one of them gets the value that it holds already.
+func TestCopiedCells(t *testing.T) {
+	tw := newTwin(t, nil)
+	tables := twinPolicy(t)
+	tables["entries"].Columns["body"] = &rewrite.ColumnPolicy{Type: mustType(t, "varchar(100)"), Context: "shared"}
+	tables["entries"].Columns["title"] = &rewrite.ColumnPolicy{Type: mustType(t, "varchar(100)"), Context: "shared"}
+	tw.loader.SetPolicy(&rewrite.Policy{Databases: map[string]map[string]*rewrite.TablePolicy{tw.sealed: tables}})
+	c := tw.session(t, 'A', "")
+	mustExec(t, c, "INSERT INTO entries (id, user_id, title, body) VALUES (1, 1, 'a', 'a'), (2, 1, 'a', 'b')")
+	tw.server.Exec(t, "UPDATE "+tw.sealed+".entries x, "+tw.sealed+".entries y SET x.title = y.title WHERE x.id = 2 AND y.id = 1")
+	if o := run(t, c, "UPDATE entries SET title = body"); o.code != 0 {
+		t.Fatal(o)
+	}
+	wantRows(t, "afterwards", run(t, c, "SELECT title FROM entries ORDER BY id"), "a", "b")
+}
+
+// TestRaise: the guard in the statement itself holds where a cell came to be after the old cells were read, in every
+// sql_mode and under IGNORE, and the error it raises is known again.
+func TestRaise(t *testing.T) {
+	server := mariadbtest.Shared(t)
+	db := server.NewDatabase(t)
+	column := testColumn(t)
+	mine, theirs := testKeyset(t, 'A'), testKeyset(t, 'B')
+	cellOf := func(k *keyset) []byte {
+		b, err := (&sealer{keys: k}).seal(nil, column, []byte("old"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	pool := server.Open(t, db)
+	pool.SetMaxOpenConns(1)
+	exec := func(query string, args ...any) error {
+		_, err := pool.Exec(query, args...)
+		return err
+	}
+	if err := exec("CREATE TABLE t (id INT PRIMARY KEY, title VARBINARY(400))"); err != nil {
+		t.Fatal(err)
+	}
+	plan := &rewrite.Plan{Class: rewrite.Sealed, Edits: []rewrite.Edit{{From: 5, To: 5, Pieces: []rewrite.Piece{
+		{Kind: rewrite.PieceAssign, Column: column, Left: "title", Values: []rewrite.Value{literalAt(5)}, Old: -1}}}}}
+	const text = "UPDATE t SET title = 'new' WHERE id IN (1, 2)"
+	for _, mode := range []string{"DEFAULT", "''", "'ANSI'", "'TRADITIONAL'", "'NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,HIGH_NOT_PRECEDENCE'", "'ORACLE'"} {
+		for _, verb := range []string{"UPDATE", "UPDATE IGNORE"} {
+			for _, c := range []struct {
+				second []byte
+				raises bool
+			}{{cellOf(theirs), true}, {cellOf(mine), false}, {nil, false}, {[]byte{}, false}} {
+				if err := exec("SET sql_mode = " + mode); err != nil {
+					t.Fatal(err)
+				}
+				if err := exec("REPLACE INTO t VALUES (1, ?), (2, ?)", cellOf(mine), c.second); err != nil {
+					t.Fatal(err)
+				}
+				r := testRenderer(t, renderText, mine, text, plan)
+				if err := r.statement(0, len(text)); err != nil {
+					t.Fatal(err)
+				}
+				err := exec(verb + string(r.out[len("UPDATE"):]))
+				var e *mysql.MySQLError
+				if errors.As(err, &e); (e != nil) != c.raises || e != nil && scrubError(wire.ERR{Code: e.Number, Message: e.Message}).Code != codeLocked {
+					t.Errorf("%s in mode %s over %x: %v, want it to raise: %v", verb, mode, c.second, err, c.raises)
+				}
+			}
+		}
 	}
 }

@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/rewrite"
 )
 
 // statementClass is the class of a statement, as metrics count it.
@@ -35,11 +38,10 @@ type metrics struct {
 	clientReceived, clientSent, backendReceived, backendSent prometheus.Counter
 
 	cellsSealed, cellsOpened, cellsFailed prometheus.Counter
-	planHits, planMisses                  prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them; with a nil registerer they only count.
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, plans *rewrite.CacheStats) *metrics {
 	var all []prometheus.Collector
 	counter := func(name, help string, labels prometheus.Labels) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "latchkey", Name: name, Help: help, ConstLabels: labels})
@@ -53,7 +55,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	const (
 		bytesName, bytesHelp = "bytes_total", "Bytes moved, by the connection and the direction seen from the proxy; inside TLS."
-		cellsName, cellsHelp = "cells_total", "Cells sealed, opened, and failed to open."
+		cellsName, cellsHelp = "cells_total", "Cells sealed, opened, and found damaged or forged (9703)."
 		plansName, plansHelp = "plan_lookups_total", "Look-ups in the plan cache, by result."
 	)
 	bytes := func(side, direction string) prometheus.Counter {
@@ -78,8 +80,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		cellsSealed:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "sealed"}),
 		cellsOpened:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "opened"}),
 		cellsFailed:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "failed"}),
-		planHits:        counter(plansName, plansHelp, prometheus.Labels{"result": "hit"}),
-		planMisses:      counter(plansName, plansHelp, prometheus.Labels{"result": "miss"}),
+	}
+	for result, count := range map[string]*atomic.Uint64{"hit": &plans.Hits, "miss": &plans.Misses} {
+		all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "latchkey", Name: plansName, Help: plansHelp, ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(count.Load()) }))
 	}
 	for c := range m.ended {
 		m.ended[c] = counter("sessions_ended_total", "Sessions that ended, by cause.", prometheus.Labels{"cause": endCause(c).String()})

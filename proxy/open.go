@@ -164,7 +164,9 @@ func (o *opener) row(dst, row []byte) ([]byte, error) {
 		start := len(o.values)
 		null, err := o.value(&o.columns[i], o.fields[i].Of(row))
 		if err != nil {
-			o.failed++
+			if isBadCell(err) {
+				o.failed++
+			}
 			return dst, err
 		}
 		o.opened++

@@ -133,7 +133,9 @@ func (x *executor) planOnce(s *preparedStatement, text []byte, snapshot *Snapsho
 		if stale {
 			return true, nil
 		}
-		s.plan, err = snapshot.Planner.Unscanned(text, &s.facts)
+		if s.plan, err = snapshot.Planner.Unscanned(text, &s.facts); err == nil && holdsKeyText(text) {
+			err = errKeyLiteral
+		}
 		return false, err
 	}
 	if x.facts.stale && s.st.ModeDependent() {
@@ -365,6 +367,7 @@ func (x *executor) execute(p wire.Packet) error {
 		return x.refuse(err)
 	}
 	defer s.dropLong()
+	defer x.rest()
 	x.begin()
 	e, snapshot, err := x.parseExecute(s, p)
 	if err != nil {
@@ -380,7 +383,7 @@ func (x *executor) execute(p wire.Packet) error {
 			return x.refuse(err)
 		}
 		x.countClass(classPass)
-		return x.executePass(s, p, flags)
+		return x.executePass(s, p, e, flags)
 	}
 	x.countClass(classSealed)
 	if err := x.executeSealed(s, e, snapshot); err != nil {
@@ -497,10 +500,17 @@ func (x *executor) checkParams(s *preparedStatement, e *wire.Execute) error {
 	return nil
 }
 
-// executePass sends the request on, to the variant that is the client's own text.
-func (x *executor) executePass(s *preparedStatement, p wire.Packet, flags uint8) error {
+// executePass sends the request on, to the variant that is the client's own text, without what stands behind the last
+// parameter.
+func (x *executor) executePass(s *preparedStatement, p wire.Packet, e *wire.Execute, flags uint8) error {
 	wire.SetStatement(p.Payload, s.running.id)
-	if err := x.forward(p); err != nil {
+	var err error
+	if e.Trailing > 0 {
+		err = x.send(p.Payload[:len(p.Payload)-e.Trailing])
+	} else {
+		err = x.forward(p)
+	}
+	if err != nil {
 		return err
 	}
 	x.reply.Start(x.backend, x.client, wire.ExecuteReply(flags), x.caps)
@@ -562,6 +572,9 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 			return err
 		}
 	}
+	if err := s.followStrictness(x, snapshot); err != nil {
+		return err
+	}
 	for _, l := range s.long {
 		if l != nil && l.total != len(l.data) {
 			return errPacketTooLarge
@@ -590,6 +603,26 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 		push.apply(x)
 	}
 	return err
+}
+
+// followStrictness plans the statement again when sql_mode has become strict or lax: what MariaDB does with a value that
+// does not fit is decided when the statement runs, all else of sql_mode when it is prepared.
+func (s *preparedStatement) followStrictness(x *executor, snapshot *Snapshot) error {
+	mode := s.facts.Mode&^rewrite.Strict | x.facts.Mode&rewrite.Strict
+	if mode == s.facts.Mode {
+		return nil
+	}
+	f := s.facts
+	f.Mode = mode
+	plan, err := snapshot.Planner.Plan(&s.st, &f)
+	if err != nil {
+		return err
+	}
+	if plan.Class != s.plan.Class {
+		return errOrigin
+	}
+	s.plan, s.facts = plan, f
+	return nil
 }
 
 // preparedPush reads the key that an execution pushes beside what it forwards.

@@ -48,7 +48,7 @@ func (x *executor) call(call *rewrite.Call, v *values) (*table, error) {
 	case "lock":
 		return x.callLock(call)
 	}
-	return nil, newFault(codeNotUnderstood, "there is no such procedure in schema latchkey; there are new_key(), add_key(key), status() and lock()")
+	return nil, newFault(codeNotUnderstood, "this version has no such procedure in schema latchkey; it has new_key(), add_key(key), status() and lock()")
 }
 
 // arguments checks how many arguments a procedure got.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -35,11 +36,15 @@ type executor struct {
 
 	statement rewrite.Statement
 	inner     rewrite.Statement
+	request   request
+	job       job
 	named     map[string]*namedStatement
 	prepared  preparedStatements
 	sideReply wire.Reply
 	opener    opener
 	scratch   scratch
+	// fat says that the buffers hold more than those of an idle session should.
+	fat bool
 }
 
 // newExecutor makes the executor of a session that has just logged in for the first time.
@@ -51,11 +56,11 @@ func newExecutor(s *session, env *Protection) *executor {
 
 // scratch is memory that is reused from statement to statement.
 type scratch struct {
-	out, canonical, cell, request, literal []byte
-	expanded                               []int32
-	binds                                  []bind
-	fields                                 []wire.Field
-	params                                 []wire.Param
+	out, canonical, cell, request, literal, weights []byte
+	expanded                                        []int32
+	binds                                           []bind
+	fields                                          []wire.Field
+	params                                          []wire.Param
 }
 
 // job is one statement of a COM_QUERY packet.
@@ -65,35 +70,51 @@ type job struct {
 	snapshot *Snapshot
 	// from and to are where the statement lies in st.SQL().
 	from, to int
-	// packet is the client's packet when the statement is all of it.
-	packet *wire.Packet
+	// whole says that the statement is all of the packet.
+	whole bool
 	// more says that other statements of the same packet follow.
 	more bool
+}
+
+// request is one COM_QUERY.
+type request struct {
+	packet wire.Packet
+	// secret says that the packet holds a key, which is wiped behind it.
+	secret bool
+	// owned says that the packet is a copy: the client's own is gone once more is read from the client.
+	owned bool
 }
 
 // query carries out COM_QUERY.
 func (x *executor) query(p wire.Packet) error {
 	x.begin()
-	text := p.Payload[1:]
-	secret := false
-	defer func() {
-		if secret {
-			clear(text)
-		}
-	}()
+	defer x.rest()
+	x.request = request{packet: p}
+	defer x.wipe(p)
 	for offset := 0; offset >= 0; {
 		var err error
-		if offset, err = x.statements(p, offset, &secret); err != nil {
+		if offset, err = x.statements(offset); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// statements carries out the statements of a packet from offset on and returns where to go on: the statements behind one
-// that changed the session's facts have to be read again under the new ones. -1 says that the packet is done.
-func (x *executor) statements(p wire.Packet, offset int, secret *bool) (int, error) {
-	text := p.Payload[1+offset:]
+// wipe overwrites a request that held a key, where it was read and where it was copied.
+func (x *executor) wipe(p wire.Packet) {
+	if x.request.secret {
+		clear(x.request.packet.Payload)
+		if !x.request.owned {
+			clear(p.Payload)
+		}
+	}
+	x.request = request{}
+}
+
+// statements carries out the statements of the request from offset on and returns where to go on: the statements behind
+// one that changed the session's facts have to be read again under the new ones. -1 says that the request is done.
+func (x *executor) statements(offset int) (int, error) {
+	text := x.request.packet.Payload[1+offset:]
 	st := &x.statement
 	err := st.Scan(text, &x.facts.Facts)
 	parts := 1
@@ -104,46 +125,36 @@ func (x *executor) statements(p wire.Packet, offset int, secret *bool) (int, err
 		if again, err := x.refreshStale(); again || err != nil {
 			return x.again(offset, err)
 		}
-		return -1, x.unscanned(text, p, offset)
+		return -1, x.unscanned(text, offset)
 	}
-	version, tokens := x.facts.version, 0
-	for i := range parts {
-		j := job{st: st.Part(i), to: len(text), more: i < parts-1}
-		start := 0
-		if i > 0 {
-			start = int(st.Token(tokens - 1).End)
+	version, next := x.facts.version, 0
+	for i, from := 0, 0; i < parts; i++ {
+		j := &x.job
+		*j = job{st: st.Part(i), from: from, to: len(text), more: i < parts-1, whole: parts == 1 && offset == 0}
+		next += j.st.Len() + 1
+		behind := len(text)
+		if j.more {
+			semicolon := st.Token(next - 1)
+			j.to, behind = int(semicolon.Start), int(semicolon.End)
 		}
-		if parts > 1 {
-			j.from, j.to = bounds(j.st)
-		} else if offset == 0 {
-			j.packet = &p
-		}
-		again, ok, err := x.run(&j)
+		again, ok, err := x.run(j)
 		if j.plan != nil && (j.plan.Push != nil || j.plan.Call != nil) {
-			*secret = true
+			x.request.secret = true
 		}
 		switch {
 		case err != nil:
 			return -1, err
 		case again:
-			return offset + start, nil
+			return offset + from, nil
 		case !ok:
 			return -1, nil
 		}
-		tokens += j.st.Len() + 1
 		if j.more && x.facts.version != version {
-			return offset + int(st.Token(tokens-1).End), nil
+			return offset + behind, nil
 		}
+		from = behind
 	}
 	return -1, nil
-}
-
-// bounds gives where a statement lies in its packet.
-func bounds(st *rewrite.Statement) (from, to int) {
-	if st.Len() == 0 {
-		return 0, 0
-	}
-	return int(st.Token(0).Start), int(st.Token(st.Len() - 1).End)
 }
 
 // again is for statements: it goes on at offset unless err could not be told to the client.
@@ -163,20 +174,20 @@ func (x *executor) refreshStale() (bool, error) {
 }
 
 // unscanned is for text that cannot be cut into statements: the planner says whether the backend may see it.
-func (x *executor) unscanned(text []byte, p wire.Packet, offset int) error {
+func (x *executor) unscanned(text []byte, offset int) error {
 	snapshot, err := x.snapshot()
 	if err != nil {
 		return x.refuse(err)
 	}
 	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
+	if err == nil && holdsKeyText(text) {
+		err = errKeyLiteral
+	}
 	if err != nil {
 		return x.refuse(err)
 	}
 	x.countClass(classPass)
-	j := job{st: &x.statement, plan: plan, snapshot: snapshot, to: len(text)}
-	if offset == 0 {
-		j.packet = &p
-	}
+	j := job{st: &x.statement, plan: plan, snapshot: snapshot, to: len(text), whole: offset == 0}
 	_, err = x.pass(&j)
 	return err
 }
@@ -199,6 +210,12 @@ func (x *executor) run(j *job) (again, ok bool, err error) {
 	}
 	if err := x.checkLiterals(j.st, j.plan); err != nil {
 		return false, false, x.refuse(err)
+	}
+	if j.plan.Effects&rewrite.LocalInfile != 0 && !x.request.owned {
+		// The file comes through the buffer that holds the statement.
+		x.request.packet = wire.Packet{Payload: bytes.Clone(x.request.packet.Payload), Seq: x.request.packet.Seq}
+		x.request.owned = true
+		return true, false, nil
 	}
 	ok, err = x.carryOut(j)
 	return false, ok, err
@@ -250,8 +267,8 @@ func (x *executor) carryOut(j *job) (ok bool, err error) {
 
 // pass sends the statement as it is and relays the reply.
 func (x *executor) pass(j *job) (ok bool, err error) {
-	if j.packet != nil {
-		err = x.forward(*j.packet)
+	if j.whole {
+		err = x.forward(x.request.packet)
 	} else {
 		err = x.sendQuery(j.st.SQL()[j.from:j.to])
 	}
@@ -330,7 +347,7 @@ func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rew
 	return &renderer{
 		mode: mode, plan: plan, st: st, conv: &x.facts.conv, at: nowhere,
 		vals:   &values{st: st, params: params, buffer: x.scratch.literal},
-		sealer: &sealer{keys: &x.keys},
+		sealer: &sealer{keys: &x.keys, weights: x.scratch.weights},
 		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],
 		canonical: x.scratch.canonical, cell: x.scratch.cell, expanded: x.scratch.expanded,
 	}
@@ -340,8 +357,49 @@ func (x *executor) keep(r *renderer) {
 	x.scratch.out, x.scratch.canonical, x.scratch.cell = r.out[:0], r.canonical, r.cell
 	x.scratch.expanded, x.scratch.binds = r.expanded, r.binds[:0]
 	clear(r.vals.buffer[:cap(r.vals.buffer)])
-	x.scratch.literal = r.vals.buffer
+	x.scratch.literal, x.scratch.weights = r.vals.buffer, r.sealer.weights
 	x.server.metrics.cellsSealed.Add(float64(r.sealer.sealed))
+}
+
+const (
+	// restSize is the most memory in bytes that a buffer of an idle session keeps; busySize is that of one whose requests
+	// follow each other, which would otherwise allocate the same memory for every batch of rows.
+	restSize = 8 << 10
+	busySize = 256 << 10
+)
+
+// rest gives up memory that an unusual request needed. Memory that the next request may well need again stays until the
+// session idles; see session.next.
+func (x *executor) rest() { x.fat = x.shrink(busySize) }
+
+// idle gives up what rest has kept.
+func (x *executor) idle() { x.fat = x.shrink(restSize) }
+
+// shrink gives up buffers of more than limit bytes and tells whether one of more than restSize stays.
+func (x *executor) shrink(limit int) (fat bool) {
+	for _, b := range []*[]byte{&x.scratch.out, &x.scratch.canonical, &x.scratch.cell, &x.scratch.request, &x.scratch.literal, &x.scratch.weights,
+		&x.opener.values, &x.opener.canonical, &x.opener.head} {
+		if cap(*b) > limit {
+			*b = nil
+		}
+		fat = fat || cap(*b) > restSize
+	}
+	for _, st := range []*rewrite.Statement{&x.statement, &x.inner} {
+		if len(st.SQL()) > limit {
+			*st = rewrite.Statement{}
+		}
+		fat = fat || len(st.SQL()) > restSize
+	}
+	if cap(x.scratch.binds) > limit/16 {
+		x.scratch.binds = nil
+	}
+	if cap(x.scratch.expanded) > limit/4 {
+		x.scratch.expanded = nil
+	}
+	if cap(x.scratch.params) > limit/64 {
+		x.scratch.params = nil
+	}
+	return fat || cap(x.scratch.binds) > restSize/16 || cap(x.scratch.expanded) > restSize/4 || cap(x.scratch.params) > restSize/64
 }
 
 // newOpener prepares the session's opener for the reply to a sealed statement.
@@ -495,7 +553,7 @@ func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 		x.facts.markStale(plan.Kind != "SET" || st.Is(1, rewrite.KwStatement))
 	}
 	if plan.Effects&rewrite.ChangesDatabase != 0 && ok {
-		x.usedDatabase(st, plan)
+		x.usedDatabase(st)
 	}
 	if plan.Effects&rewrite.ChangesSchema != 0 {
 		x.env.Schema.Invalidate()
@@ -503,9 +561,9 @@ func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 }
 
 // usedDatabase records the database of a USE that succeeded.
-func (x *executor) usedDatabase(st *rewrite.Statement, plan *rewrite.Plan) {
-	name := plan.Database
-	if name == "" && st.Len() == 2 {
+func (x *executor) usedDatabase(st *rewrite.Statement) {
+	name := ""
+	if st.Len() == 2 {
 		name = st.Name(1)
 	}
 	if name == "" {

@@ -210,3 +210,47 @@ func TestBigStatements(t *testing.T) {
 		t.Error("a parameter of 16 MB does not arrive")
 	}
 }
+
+// TestLoadDataLocalAmongStatements sends files into a table that nothing protects; the statement behind the file must not be read from
+// the buffer that the file went through.
+func TestLoadDataLocalAmongStatements(t *testing.T) {
+	tw := newTwin(t, nil)
+	c := loginRaw(t, tw.proxy.addr, tw.sealed, rawCaps)
+	c.query(t, "SET @latchkey = '"+testKey(t, 'A')+"'")
+	for _, text := range []string{
+		"LOAD DATA LOCAL INFILE 'f' INTO TABLE other FIELDS TERMINATED BY ',' (v)",
+		"LOAD DATA LOCAL INFILE 'f' INTO TABLE other FIELDS TERMINATED BY ',' (v); INSERT INTO entries (user_id, title) VALUES (1, 'behind'); SELECT COUNT(*) FROM other",
+	} {
+		if err := c.Send(append([]byte{byte(wire.ComQuery)}, text...)); err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Read(1 << 16)
+		if err != nil || p.Payload[0] != 0xfb {
+			t.Fatalf("%q, %v; want a request for the file", p.Payload, err)
+		}
+		c.Seq = p.Seq + 1
+		file := strings.Repeat("INSERT INTO other (v) VALUES (1)\n", 3000)
+		for _, piece := range []string{file, ""} {
+			if err := c.Packet([]byte(piece)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		reply, _, err := c.reply(wire.ReplyQuery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := textReplies(t, reply, c.caps), []string{"OK 3000"}
+		if strings.Contains(text, ";") {
+			want = append(want, "OK 1", "[6000]")
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	if got := textReplies(t, c.query(t, "LOAD DATA LOCAL INFILE 'f' INTO TABLE entries (title)"), c.caps); got[0] != "error 9704" && got[0] != "error 9705" {
+		t.Errorf("into a protected table: %v, want a refusal", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"latchkey/keystore/cell"
 	"latchkey/proxy/wire"
@@ -187,15 +188,10 @@ func (r *renderer) copy(from, to int) error {
 	if r.mode == renderText {
 		return nil
 	}
-	param := -1
-	for _, t := range r.st.Tokens() {
-		if t.Kind != rewrite.TokParam {
-			continue
-		}
-		param++
-		if int(t.Start) >= from && int(t.Start) < to {
-			r.binds = append(r.binds, bind{param: param})
-		}
+	markers := r.vals.paramMarkers()
+	first, _ := slices.BinarySearch(markers, int32(from))
+	for param := first; param < len(markers) && int(markers[param]) < to; param++ {
+		r.binds = append(r.binds, bind{param: param})
 	}
 	return nil
 }

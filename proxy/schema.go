@@ -100,9 +100,14 @@ type SchemaLoader struct {
 	changed chan struct{} // closed and replaced whenever current or failure changes
 	failure error         // why the backend cannot be read now; nil while it can
 
+	plans rewrite.CacheStats
+
 	// Of Run's goroutine alone.
 	epoch uint64
 }
+
+// PlanStats counts the look-ups in the plan caches of all snapshots.
+func (l *SchemaLoader) PlanStats() *rewrite.CacheStats { return &l.plans }
 
 // NewSchemaLoader makes a loader; it does nothing before Run.
 func NewSchemaLoader(cfg SchemaConfig, policy *rewrite.Policy) *SchemaLoader {
@@ -325,6 +330,7 @@ func (l *SchemaLoader) publish(read *schemaRead, policy *rewrite.Policy, generat
 			Schema: read.schema, Policy: policy, Planner: rewrite.NewPlanner(read.schema, policy), Findings: findings,
 			MissingPrivileges: read.missing, SystemTimeZone: read.systemTimeZone, TimeZone: read.timeZone, digest: read.digest,
 		}
+		next.Planner.CountInto(&l.plans)
 		l.log.Info("schema read", "epoch", l.epoch, "tables", read.tables, "findings", len(findings))
 	}
 	next.generation = generation

@@ -29,7 +29,7 @@ func testSchemaConfig(s *mariadbtest.Server) SchemaConfig {
 }
 
 // startLoader runs a loader until the test ends.
-func startLoader(t *testing.T, cfg SchemaConfig, policy *rewrite.Policy) *SchemaLoader {
+func startLoader(t testing.TB, cfg SchemaConfig, policy *rewrite.Policy) *SchemaLoader {
 	t.Helper()
 	l := NewSchemaLoader(cfg, policy)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -16,14 +16,11 @@ var magics = [][]byte{{0xff, 'L', 'K'}, []byte(`\xFFLK`), []byte("ff4c4b"), []by
 // rewritten are pieces of the text that the proxy puts into statements and no client writes.
 var rewritten = [][]byte{[]byte(">= x'"), []byte(">= ?"), []byte("=x'74'"), []byte("exp(9702"), []byte("EXP(9702")}
 
-// quotesCell tells whether a text of the backend quotes a cell or a part of the rewritten statement.
-func quotesCell(text []byte) bool {
-	for _, magic := range magics {
-		if bytes.Contains(text, magic) {
-			return true
-		}
-	}
-	for _, piece := range rewritten {
+// quotesCell tells whether a text of the backend quotes a cell.
+func quotesCell(text []byte) bool { return containsAny(text, magics) }
+
+func containsAny(text []byte, pieces [][]byte) bool {
+	for _, piece := range pieces {
 		if bytes.Contains(text, piece) {
 			return true
 		}
@@ -44,7 +41,7 @@ func scrubError(e wire.ERR) wire.ERR {
 			"push that key, or set overwrite: allow")
 		return wire.ERR{Code: f.code, State: f.state, Message: f.message}
 	}
-	if !quotesCell([]byte(e.Message)) {
+	if message := []byte(e.Message); !quotesCell(message) && !containsAny(message, rewritten) {
 		return e
 	}
 	if name, ok := keyName(e.Message); ok && e.Code == codeDuplicate {
@@ -79,14 +76,15 @@ func (x *executor) relayError(plan *rewrite.Plan, sealed bool) error {
 	if err != nil {
 		return err
 	}
-	if plan != nil && plan.Touches || sealed {
+	touches := sealed || plan != nil && plan.Touches
+	if touches {
 		switch e.Code {
 		case 1054, 1136, 1146:
 			// ER_BAD_FIELD_ERROR, ER_WRONG_VALUE_COUNT_ON_ROW, ER_NO_SUCH_TABLE: the schema may have changed.
 			x.env.Schema.Invalidate()
 		}
 	}
-	if !sealed {
+	if !touches || !sealed && !quotesCell([]byte(e.Message)) {
 		return nil
 	}
 	scrubbed := scrubError(e)

@@ -110,13 +110,12 @@ func (k *keyset) indexes(column *rewrite.Protected) ([]*cell.IndexKey, error) {
 	return indexes, nil
 }
 
-// writable refuses what no keyring of this session may write: a table without an owner column has one owner, so with two
-// keys nobody can say whose the row is.
+// writable refuses what no keyring of this session may write: with two keys nobody can say whose the row is, as long as no
+// key is tied to an owner.
 func (k *keyset) writable(columns []*rewrite.Protected) error {
 	for _, column := range columns {
-		if column.ServiceKey == "" && column.Owner == "" && k.ring.Len() > 1 {
-			return errNotPossible(column, "with two or more keys on the connection a table without an owner column is read-only; "+
-				"push one key, or name the table's owner column in the policy")
+		if column.ServiceKey == "" && k.ring.Len() > 1 {
+			return errNotPossible(column, "with two or more keys on the connection columns under user keys are read-only; push the one key that the row belongs to")
 		}
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/rewrite"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
@@ -77,7 +79,11 @@ func NewServer(config Config) (*Server, error) {
 	if s.registry == nil {
 		s.registry = prometheus.NewRegistry()
 	}
-	s.metrics = newMetrics(s.registry)
+	plans := &rewrite.CacheStats{}
+	if config.Protection != nil && config.Protection.Schema != nil {
+		plans = config.Protection.Schema.PlanStats()
+	}
+	s.metrics = newMetrics(s.registry, plans)
 	s.base, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -336,9 +336,11 @@ func TestTooManySessions(t *testing.T) {
 		}
 		dialRaw(t, p.addr).wantERR(t, codeTooManyConnections)
 		_ = first.socket.Close()
-		eventually(t, "the place is free", func() bool { return p.sessionsOpen() == 0 })
-		loginRaw(t, p.addr, "", rawCaps)
-		loginRaw(t, p.addr, "", rawCaps)
+		// The place is given back when a session has ended, and when its client is logged in.
+		for range 3 {
+			eventually(t, "the place is free", func() bool { return len(p.preAuth) == 0 })
+			loginRaw(t, p.addr, "", rawCaps)
+		}
 	})
 	t.Run("in all", func(t *testing.T) {
 		p := startProxy(t, backend.Addr(), func(c *Config) { c.Limits.Sessions = 1 })
@@ -485,7 +487,6 @@ func TestAdminEndpoint(t *testing.T) {
 		`latchkey_sessions_ended_total{cause="quit"} 0`,
 		`latchkey_statements_total{class="sealed"} 0`,
 		`latchkey_cells_total{result="failed"} 0`,
-		`latchkey_plan_lookups_total{result="hit"} 0`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics lacks %q", want)

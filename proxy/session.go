@@ -66,7 +66,7 @@ type session struct {
 	wakes      atomic.Uint32
 	clientGone atomic.Bool // the sweeper found the client gone and closed the backend connection
 
-	clientSocket net.Conn // as accepted; constant
+	clientSocket net.Conn // what was accepted; constant
 	mu           sync.Mutex
 	// Written by the session under mu before phaseIdle, so that the sweeper needs no lock.
 	backendSocket net.Conn
@@ -103,6 +103,7 @@ type session struct {
 }
 
 func newSession(server *Server, conn net.Conn) *session {
+	conn = newSocket(conn)
 	return &session{server: server, log: server.log, clientSocket: conn, clientStream: conn, client: wire.NewConn(conn, wire.ClientSide)}
 }
 
@@ -187,6 +188,7 @@ func (s *session) setBackend(conn net.Conn) bool {
 		_ = conn.Close()
 		return false
 	}
+	conn = newSocket(conn)
 	s.backendSocket, s.backendStream = conn, conn
 	s.backend = wire.NewConn(conn, wire.BackendSide)
 	return true
@@ -250,9 +252,13 @@ func (s *session) turnAway(f *fault) error {
 	return f
 }
 
+// idleAfter is how long a session waits for its client before it gives up memory that the next request could use again.
+const idleAfter = time.Second
+
 // next waits for the client's next request.
 func (s *session) next() (wire.Packet, endCause, error) {
 	for {
+		fat := false
 		if !s.client.HasPacket() {
 			// Requests without a reply may still be waiting to go out.
 			if err := s.backend.Flush(); err != nil {
@@ -260,12 +266,20 @@ func (s *session) next() (wire.Packet, endCause, error) {
 			}
 			s.client.Rest()
 			s.backend.Rest()
+			if fat = s.executor != nil && s.executor.fat; fat {
+				// A deadline that a wake sets meanwhile is lost, but not its reason: closing is looked at below, and the
+				// sweeper comes again.
+				_ = s.clientSocket.SetReadDeadline(time.Now().Add(idleAfter))
+			}
 			s.phase.Store(phaseIdle)
 		}
 		if s.server.closing.Load() {
 			return wire.Packet{}, causeShutdown, ErrServerClosed
 		}
 		p, err := s.client.ReadCommand(s.server.config.Limits.MaxPacket)
+		if fat {
+			_ = s.clientSocket.SetReadDeadline(time.Time{})
+		}
 		if err == nil {
 			return p, 0, nil
 		}
@@ -277,6 +291,9 @@ func (s *session) next() (wire.Packet, endCause, error) {
 			return wire.Packet{}, cause, err
 		}
 		_ = s.clientSocket.SetReadDeadline(time.Time{})
+		if fat {
+			s.executor.idle()
+		}
 		if s.wakes.Swap(0)&wakeBackend != 0 {
 			if err := s.unsolicited(); err != nil {
 				return wire.Packet{}, causeBackendClosed, err

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 
 	"latchkey/proxy/wire"
 	"latchkey/rewrite"
@@ -19,6 +20,21 @@ type values struct {
 	params []wire.Param
 	// buffer holds decoded literals; it is reused, so an operand is valid until the next call of operand.
 	buffer []byte
+	// markers is what paramMarkers gives; nil before its first use.
+	markers []int32
+}
+
+// paramMarkers gives the offsets of the statement's parameter markers, in order.
+func (v *values) paramMarkers() []int32 {
+	if v.markers == nil {
+		v.markers = []int32{}
+		for _, t := range v.st.Tokens() {
+			if t.Kind == rewrite.TokParam {
+				v.markers = append(v.markers, t.Start)
+			}
+		}
+	}
+	return v.markers
 }
 
 // operand is one value of a statement on its way to a column.
@@ -55,7 +71,7 @@ func (v *values) param(value *rewrite.Value, i int) (operand, error) {
 	if v.st.Token(i).Kind != rewrite.TokParam {
 		return operand{}, errOperand
 	}
-	n := v.st.ParamNumber(i)
+	n, _ := slices.BinarySearch(v.paramMarkers(), v.st.Token(i).Start)
 	if n >= len(v.params) {
 		return operand{}, errOperand
 	}

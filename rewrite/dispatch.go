@@ -107,6 +107,9 @@ func hasKeyword(st *Statement, k Keyword) bool {
 func (b *builder) statement() error {
 	kinds, counts := b.p.touch.scan(b.st)
 	first := b.st.Keyword(0)
+	if b.p.touch.names[foldTouch(b.f.Database)]&touchReserved != 0 && first != KwUse {
+		return notUnderstood("the current database is not reachable by SQL", "choose another with USE")
+	}
 	if kinds&touchReserved != 0 {
 		return b.reserved(first, kinds, counts)
 	}

@@ -221,6 +221,9 @@ func (in *inserter) keyCondition(r insertRow, key *Index, p *Protected) ([]Piece
 		}
 		if k < 0 && !c.HasDefault {
 			// Left out without a default: NULL, which collides with nothing, or an error of the backend's own.
+			if in.s.IsReplace && !c.Nullable && !in.b.strict(in.table) {
+				return nil, notPossible(p, "unique column "+c.Name+" is left out and has no default", "give a value, or use a strict sql_mode")
+			}
 			return nil, nil
 		}
 		plain, err := in.plainPart(r, k, c, p)
@@ -256,9 +259,20 @@ func (in *inserter) plainPart(r insertRow, k int, c *Column, p *Protected) ([]Pi
 	if k < 0 || in.b.st.Is(r.spans[k][0], KwDefault) {
 		return []Piece{{Kind: PieceText, Text: name + "=DEFAULT(" + name + ")"}}, nil
 	}
-	if v, ok := in.b.wholeValue(r.spans[k][0], r.spans[k][1]); !ok || v.Kind == ValueDefault {
+	span := r.spans[k]
+	v, ok := in.b.wholeValue(span[0], span[1])
+	if !ok || v.Kind == ValueDefault {
 		return nil, notPossible(p, "the row that the statement would overwrite is found by an expression",
 			"compute the key's value in the application, or set overwrite: allow")
 	}
-	return []Piece{{Kind: PieceText, Text: name + "="}, {Kind: PieceSource, From: r.spans[k][0], To: r.spans[k][1]}}, nil
+	if !in.s.IsReplace {
+		// ON DUPLICATE KEY UPDATE has a guard of its own over each cell that it overwrites.
+		return []Piece{{Kind: PieceText, Text: name + "="}, {Kind: PieceSource, From: span[0], To: span[1]}}, nil
+	}
+	pieces, ok := in.asStored(c, v, span[0], span[1])
+	if !ok {
+		return nil, notPossible(p, "what is stored for a value of unique column "+c.Name+" is not certain, and with it which row the statement would overwrite",
+			"use a strict sql_mode, set overwrite: allow, or update the row by its primary key")
+	}
+	return pieces, nil
 }

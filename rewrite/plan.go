@@ -33,8 +33,6 @@ type Plan struct {
 	Call *Call
 	// Effects tell what the statement changes for the statements after it.
 	Effects Effect
-	// Database is the new default database of a USE statement; it counts once the backend has said OK.
-	Database string
 	// Prepare is set for SQL-level PREPARE and EXECUTE IMMEDIATE with literal text whose inner statement needs sealing:
 	// the inner text is planned on its own, rewritten and spliced back as a string literal.
 	Prepare *InnerStatement
@@ -62,7 +60,7 @@ const (
 	// StaleFacts: sql_mode, character set, time zone or current database may be others afterwards; read them again before
 	// the next statement that depends on them.
 	StaleFacts Effect = 1 << iota
-	// ChangesDatabase: USE.
+	// ChangesDatabase: USE. The name is the statement's second token; it counts once the backend has said OK.
 	ChangesDatabase
 	// ChangesSchema: DDL; the snapshot is read again before the next statement of any session is planned.
 	ChangesSchema

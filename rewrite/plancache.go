@@ -36,10 +36,16 @@ func (e *planEntry) result() (*Plan, error) {
 // planCache is an LRU of answers by the whole shape, bounded in bytes. The hash only chooses a shard: keys are compared in
 // full, since a collision would send plaintext to the backend.
 type planCache struct {
-	seed         maphash.Seed
-	shards       [cacheShards]cacheShard
-	limit        int
-	hits, misses atomic.Uint64
+	seed   maphash.Seed
+	shards [cacheShards]cacheShard
+	limit  int
+	stats  *CacheStats
+}
+
+// CacheStats counts look-ups in plan caches. It outlives the Planner of one snapshot.
+type CacheStats struct {
+	// Hits were answered from the cache; Misses had to be planned.
+	Hits, Misses atomic.Uint64
 }
 
 type cacheShard struct {
@@ -49,7 +55,7 @@ type cacheShard struct {
 }
 
 func newPlanCache(limit int) *planCache {
-	c := &planCache{seed: maphash.MakeSeed(), limit: limit / cacheShards}
+	c := &planCache{seed: maphash.MakeSeed(), limit: limit / cacheShards, stats: &CacheStats{}}
 	for i := range c.shards {
 		s := &c.shards[i]
 		// The size is positive, which is all that NewLRU can object to.
@@ -69,9 +75,9 @@ func (c *planCache) get(key []byte) (*planEntry, bool) {
 	e, ok := s.lru.Get(unsafe.String(unsafe.SliceData(key), len(key)))
 	s.mu.Unlock()
 	if ok {
-		c.hits.Add(1)
+		c.stats.Hits.Add(1)
 	} else {
-		c.misses.Add(1)
+		c.stats.Misses.Add(1)
 	}
 	return e, ok
 }

@@ -3,6 +3,7 @@ package rewrite
 import (
 	"errors"
 	"runtime"
+	"sync"
 )
 
 // Planner makes plans for one snapshot of schema and policy. It is safe for concurrent use and never changes what it was
@@ -14,6 +15,7 @@ type Planner struct {
 	pool   *ParserPool
 	cache  *planCache
 	views  viewCache
+	keys   sync.Pool // of *[]byte, memory for cache keys
 }
 
 // planCacheBytes bounds the memory of a Planner's cache.
@@ -33,23 +35,28 @@ func NewPlanner(schema *Schema, policy *Policy) *Planner {
 // Schema gives the snapshot.
 func (p *Planner) Schema() *Schema { return p.schema }
 
-// CacheStats gives how many plans were found in the cache and how many had to be made.
-func (p *Planner) CacheStats() (hits, misses uint64) {
-	return p.cache.hits.Load(), p.cache.misses.Load()
-}
+// CountInto lets the Planner count its look-ups into stats. It is called before the Planner is used.
+func (p *Planner) CountInto(stats *CacheStats) { p.cache.stats = stats }
 
 // Plan says what to do with a statement that has been scanned under the same facts. The error is always a *Refusal. A
 // statement that is one part of several is planned on its own; one with several statements in it (the client did not agree
 // on CLIENT_MULTI_STATEMENTS) is refused when it touches anything protected.
 func (p *Planner) Plan(st *Statement, f *Facts) (*Plan, error) {
-	var buf [1024]byte
-	key := append(st.AppendShape(buf[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
-	if e, ok := p.cache.get(key); ok {
-		return e.result()
+	buf, _ := p.keys.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
 	}
-	plan, refusal := p.makePlan(st, f)
-	e := &planEntry{plan: plan, refusal: refusal}
-	p.cache.add(key, e)
+	key := append(st.AppendShape((*buf)[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
+	e, ok := p.cache.get(key)
+	if !ok {
+		plan, refusal := p.makePlan(st, f)
+		e = &planEntry{plan: plan, refusal: refusal}
+		p.cache.add(key, e)
+	}
+	if cap(key) <= maxCachedShape {
+		*buf = key
+		p.keys.Put(buf)
+	}
 	return e.result()
 }
 

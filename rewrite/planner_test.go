@@ -344,3 +344,51 @@ func renderTemplate(st *Statement, edits []Edit, from, to int) string {
 	}
 	return out.String()
 }
+
+// TestUnscannedText: text that cannot be cut into tokens passes only when it can neither name a protected table nor run
+// text that could.
+func TestUnscannedText(t *testing.T) {
+	protecting := NewPlanner(testSchema(t), testPolicy())
+	empty := NewPlanner(&Schema{KeystoreDatabase: "latchkey_keys"}, nil)
+	for _, tc := range []struct {
+		sql          string
+		pass, noneTo bool // with protected tables, and with none
+	}{
+		{"SELECT 1", true, true},
+		{"INSERT INTO ENTRIES (title) VALUES (1)", false, true},
+		{"CALL add_entry('x')", false, true},
+		{"EXECUTE IMMEDIATE CONCAT('INSERT INTO ent', 'ries VALUES (1)')", false, true},
+		{"BEGIN execute IMMEDIATE 'x'; END", false, true},
+		{"PREPARE s FROM @a", false, true},
+		{"BINLOG 'x'", false, true},
+		{"SELECT * FROM latchkey_keys.slots", false, false},
+		{"SET @`latchkey` = 'x'", false, false},
+		{"SELECT '\xa1\\'", false, true},
+	} {
+		for _, facts := range []*Facts{{Charset: CharsetUnsupported}, {Charset: CharsetUnsupported, Mode: Oracle}} {
+			if _, err := protecting.Unscanned([]byte(tc.sql), facts); (err == nil) != tc.pass {
+				t.Errorf("%q: %v, want pass %t", tc.sql, err, tc.pass)
+			}
+			if _, err := empty.Unscanned([]byte(tc.sql), facts); (err == nil) != tc.noneTo {
+				t.Errorf("%q with nothing protected: %v, want pass %t", tc.sql, err, tc.noneTo)
+			}
+		}
+	}
+}
+
+// TestTriggersTouch: a trigger that sets the owner or a bound column of a row changes what its cells belong to.
+func TestTriggersTouch(t *testing.T) {
+	for body, want := range map[string]bool{
+		"SET NEW.mood = 1": false, "SET NEW.user_id = 1": true, "SET NEW.`day` = NOW()": true, "SET NEW.title = 'x'": true,
+	} {
+		s := testSchema(t)
+		owned := s.Table("journal", "owned")
+		owned.Column("title").Protected.Bind = []string{"day"}
+		owned.Triggers = []*Routine{{Database: "journal", Name: "tr", Kind: "TRIGGER", Event: "UPDATE", Body: body}}
+		p := NewPlanner(s, testPolicy())
+		got := describe(t, p, "UPDATE owned SET title = 'x'", StrictTransTables)
+		if refused := strings.HasPrefix(got, "9704"); refused != want {
+			t.Errorf("trigger %s: %s want refused %t", body, got, want)
+		}
+	}
+}

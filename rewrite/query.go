@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"slices"
+
 	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
@@ -227,7 +229,7 @@ func (b *builder) selectBlock(s *ast.SelectStmt, sc *scope, positive bool) ([]ou
 	if err != nil {
 		return nil, err
 	}
-	if p := anyProtected(outs); s.Distinct && p != nil {
+	if p := undetermined(outs, outs); s.Distinct && p != nil {
 		return nil, notPossible(p, "DISTINCT over a sealed column compares cells, of which no two are alike",
 			"select it without DISTINCT")
 	}
@@ -252,7 +254,7 @@ func (b *builder) clauses(s *ast.SelectStmt, sc *scope, outs []output, positive 
 	named := *sc
 	named.aliases = outs
 	if s.GroupBy != nil {
-		if err := b.byItems(s.GroupBy.Items, &named, outs, "GROUP BY"); err != nil {
+		if err := b.groupBy(s.GroupBy, &named, outs); err != nil {
 			return err
 		}
 	}
@@ -275,6 +277,62 @@ func (b *builder) clauses(s *ast.SelectStmt, sc *scope, outs []output, positive 
 		return b.walk(s.Limit, sc)
 	}
 	return nil
+}
+
+// groupBy checks GROUP BY. A sealed column is harmless next to the primary key of its table, which makes the groups alone:
+// ORMs list every column that they select.
+func (b *builder) groupBy(g *ast.GroupByClause, sc *scope, outs []output) error {
+	var columns []output
+	for _, item := range g.Items {
+		if name, ok := unparen(item.Expr).(*ast.ColumnNameExpr); ok {
+			f, err := sc.resolve(name.Name)
+			if err != nil {
+				return err
+			}
+			columns = append(columns, output{prot: f.prot, from: f.from, column: f.column})
+		}
+	}
+	if anyProtected(columns) == nil || g.Rollup || undetermined(columns, columns) != nil {
+		return b.byItems(g.Items, sc, outs, "GROUP BY")
+	}
+	var rest []*ast.ByItem
+	for _, item := range g.Items {
+		if _, ok := unparen(item.Expr).(*ast.ColumnNameExpr); !ok {
+			rest = append(rest, item)
+		}
+	}
+	return b.byItems(rest, sc, outs, "GROUP BY")
+}
+
+// undetermined gives a sealed column of outs that the primary key of its table, of the same row, does not stand beside in
+// keys; nil when equal keys mean equal cells.
+func undetermined(outs, keys []output) *Protected {
+	for _, o := range outs {
+		if o.prot != nil && !determined(o, keys) {
+			return o.prot
+		}
+	}
+	return nil
+}
+
+func determined(o output, keys []output) bool {
+	if o.from == nil || o.from.table == nil {
+		return false
+	}
+	for _, x := range o.from.table.Indexes {
+		if x.Name != "PRIMARY" {
+			continue
+		}
+		for _, part := range x.Parts {
+			if part.Prefix > 0 || !slices.ContainsFunc(keys, func(k output) bool {
+				return k.prot == nil && k.from == o.from && FoldName(k.column) == FoldName(part.Column)
+			}) {
+				return false
+			}
+		}
+		return len(x.Parts) > 0
+	}
+	return false
 }
 
 // byItems checks the items of ORDER BY and GROUP BY: expressions, aliases and positions, none of which may be sealed.

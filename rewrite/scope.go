@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"slices"
+
 	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
@@ -241,7 +243,7 @@ func (sc *scope) tableRelation(n *ast.TableName, alias string) (*relation, error
 			if c.keyed != nil && !sc.positive {
 				return nil, searchable(c.keyed, false)
 			}
-			r.fields, r.opaque = c.fields, c.opaque
+			r.fields, r.opaque = occurrence(c.fields), c.opaque
 			return r, nil
 		}
 	}
@@ -268,6 +270,25 @@ func (sc *scope) tableRelation(n *ast.TableName, alias string) (*relation, error
 	}
 	r.fields = tableFields(r, t)
 	return r, nil
+}
+
+// occurrence gives the columns of a common table expression for one place that names it: rows of one place are not those of
+// another, so neither are the tables that they come from.
+func occurrence(fields []field) []field {
+	copies := map[*relation]*relation{}
+	fields = slices.Clone(fields)
+	for i := range fields {
+		from := fields[i].from
+		if from == nil {
+			continue
+		}
+		if copies[from] == nil {
+			r := *from
+			copies[from] = &r
+		}
+		fields[i].from = copies[from]
+	}
+	return fields
 }
 
 func tableFields(r *relation, t *Table) []field {

@@ -239,12 +239,13 @@ func (s *Statement) valueMatters(i int) bool {
 	case KwSet:
 		return s.Is(i-2, KwCharacter) || s.Is(i-2, KwChar)
 	case KwSelect, KwDistinct, KwDistinctrow, KwAll, KwWhere, KwAnd, KwOr, KwXor, KwNot, KwLike, KwRegexp, KwRlike,
-		KwEscape, KwThen, KwElse, KwWhen, KwCase, KwBetween, KwIn, KwIs, KwInterval, KwBinary, KwBy, KwDefault, KwSeparator,
-		KwFrom, KwTo, KwReturn, KwDiv, KwMod, KwHaving, KwOn, KwAgainst, KwReturning, KwDate, KwTime, KwTimestamp,
-		KwImmediate, KwBoth, KwLeading, KwTrailing, KwDo, KwUse, KwExists, KwIf, KwElseif, KwUntil, KwWhile, KwOutfile,
-		KwInfile, KwDumpfile, KwEnclosed, KwTerminated, KwEscaped, KwStarting, KwCall, KwSqlCache, KwSqlNoCache,
-		KwSqlCalcFoundRows, KwStraightJoin:
+		KwThen, KwElse, KwWhen, KwCase, KwBetween, KwIn, KwIs, KwInterval, KwBinary, KwBy, KwDefault, KwSeparator,
+		KwFrom, KwTo, KwReturn, KwDiv, KwMod, KwHaving, KwOn, KwReturning, KwDate, KwTime, KwTimestamp,
+		KwBoth, KwLeading, KwTrailing, KwUse, KwExists, KwIf, KwElseif, KwWhile, KwOutfile, KwInfile, KwEnclosed, KwTerminated,
+		KwEscaped, KwStarting, KwCall, KwSqlCalcFoundRows, KwStraightJoin:
 		return false
+	case KwImmediate:
+		return !s.Is(i-2, KwExecute)
 	}
 	return !s.IsOp(i-2, OpLeftBrace) // {d '2020-01-01'}
 }

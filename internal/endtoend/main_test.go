@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"flag"
+	"os"
 	"testing"
 
 	"latchkey/internal/mariadbtest"
@@ -9,4 +10,13 @@ import (
 
 var update = flag.Bool("update", false, "write generated files anew")
 
-func TestMain(m *testing.M) { mariadbtest.Main(m) }
+// atExit are run after the tests of this process.
+var atExit []func()
+
+func TestMain(m *testing.M) {
+	code := mariadbtest.Run(m)
+	for _, f := range atExit {
+		f()
+	}
+	os.Exit(code)
+}

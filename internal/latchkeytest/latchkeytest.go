@@ -223,10 +223,11 @@ func (p *Proxy) Serve(tb testing.TB) {
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	p.done = make(chan struct{})
+	cmd, done := p.cmd, make(chan struct{})
+	p.done = done
 	go func() {
-		p.cmd.Wait()
-		close(p.done)
+		cmd.Wait()
+		close(done)
 	}()
 	tb.Cleanup(func() { p.Stop(tb) })
 	deadline := time.Now().Add(startTimeout)
@@ -278,6 +279,14 @@ func (p *Proxy) Stop(tb testing.TB) {
 		tb.Errorf("latchkey serve reported a fault:\n%s", log)
 	}
 	p.cmd = nil
+}
+
+// Kill ends the proxy at once, as a crash would. Serve starts it again.
+func (p *Proxy) Kill() error {
+	err := p.cmd.Process.Kill()
+	<-p.done
+	p.cmd = nil
+	return err
 }
 
 // Log is what the proxy has written to standard error so far.

@@ -45,6 +45,9 @@ type Execute struct {
 	NewTypes bool
 	// Params belong to the packet and to the next ParseExecute into the same Execute.
 	Params []Param
+	// Trailing is the number of bytes behind the last parameter, which MariaDB ignores: mysql2 for Node sends a
+	// byte of memory that it never wrote for each NULL. They can be anything and are not to be sent on.
+	Trailing int
 }
 
 // executeFixed is the size of command, statement id, flags and iteration count.
@@ -83,10 +86,11 @@ func ParseExecute(p []byte, params int, types []ParamType, long []bool, e *Execu
 	e.Statement = c.uint32()
 	e.Flags = c.uint8()
 	e.Iterations = c.uint32()
-	if params == 0 || c.failed {
-		if c.failed {
-			return malformed("COM_STMT_EXECUTE")
-		}
+	if c.failed {
+		return malformed("COM_STMT_EXECUTE")
+	}
+	if params == 0 {
+		e.Trailing = c.left()
 		return nil
 	}
 	bitmap := c.take(bitmapSize(params, 0))
@@ -123,9 +127,7 @@ func ParseExecute(p []byte, params int, types []ParamType, long []bool, e *Execu
 		}
 		e.Params = append(e.Params, q)
 	}
-	if c.left() > 0 {
-		return malformed("COM_STMT_EXECUTE")
-	}
+	e.Trailing = c.left()
 	return nil
 }
 

@@ -38,6 +38,11 @@ func IsSSLRequest(p []byte) bool {
 	return len(p) == loginFixed && Capabilities(binary.LittleEndian.Uint32(p)).Has(CapSSL)
 }
 
+// AsksCompression reports whether a handshake response announces compressed packets, offered or not.
+func AsksCompression(p []byte) bool {
+	return len(p) >= loginFixed && Capabilities(binary.LittleEndian.Uint32(p)).Has(CapCompress)
+}
+
 // ParseLogin parses a handshake response, or an SSLRequest, of protocol 4.1. The fields are those
 // that the flags in common with offered announce: the server reads the packet by the flags that
 // both sides have. Bits that were not offered are cleared in Caps.

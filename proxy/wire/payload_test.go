@@ -325,6 +325,12 @@ func TestExecute(t *testing.T) {
 	if err := ParseExecute(short, 6, nil, long, &second); !errors.Is(err, ErrMalformed) {
 		t.Errorf("without types: %v", err)
 	}
+	if err := ParseExecute(append(bytes.Clone(p), 0, 'x'), 6, nil, long, &got); err != nil || got.Trailing != 2 {
+		t.Errorf("with two bytes behind the last parameter: %v, Trailing %d", err, got.Trailing)
+	}
+	if again := got.Append(nil); !bytes.Equal(again, p) {
+		t.Errorf("rebuilt %x, want %x without what was behind it", again, p)
+	}
 	for cut := range p {
 		if err := ParseExecute(p[:cut], 6, nil, long, &got); !errors.Is(err, ErrMalformed) {
 			t.Errorf("cut to %d bytes: %v", cut, err)

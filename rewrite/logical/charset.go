@@ -168,6 +168,11 @@ func (c *charset) toUTF8(dst, src []byte) ([]byte, error) {
 	return dst, errNoConversion
 }
 
+// isUTF8 reports whether bytes of the character set are the same text in UTF-8, as far as that is known at a glance.
+func (c *charset) isUTF8(b []byte) bool {
+	return c.asciiBased() && isASCII(b) || c.name == "utf8mb4" && utf8.Valid(b)
+}
+
 // hasSupplementary reports whether valid UTF-8 holds a character beyond U+FFFF.
 func hasSupplementary(b []byte) bool {
 	for _, c := range b {

@@ -63,7 +63,7 @@ func (s *Session) asciiLiteral(in Input) ([]byte, error) {
 const surrogateLead = 0xED
 
 // text returns the value of a text or binary literal as UTF-8, as a column of character set cs would take it over. With
-// errMalformed the bytes are no text of cs, and come back as they are.
+// errMalformed the bytes are no text of cs, and come back as they are. The bytes may be in's own.
 func (s *Session) text(in Input, cs *charset) ([]byte, error) {
 	b, from, err := s.literal(in)
 	if err != nil {
@@ -75,6 +75,9 @@ func (s *Session) text(in Input, cs *charset) ([]byte, error) {
 			return nil, ErrNotPlain
 		}
 		from = cs
+	}
+	if from.isUTF8(b) {
+		return b, nil
 	}
 	text, err := from.toUTF8(nil, b)
 	switch {
