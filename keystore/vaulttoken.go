@@ -140,6 +140,9 @@ func (v *Vault) Revalidate(ctx context.Context, ring *Keyring) (gone bool, err e
 		case errors.Is(err, ErrTokenGone):
 			gone = true
 			ring.Exchange(k, nil)
+		case errors.Is(err, ErrTampered), errors.Is(err, ErrRollback):
+			ring.Exchange(k, nil)
+			return true, err
 		case err != nil:
 			return gone, err
 		case current == k:
