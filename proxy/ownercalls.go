@@ -18,10 +18,8 @@ import (
 type right uint8
 
 const (
-	// anybody who is logged in.
-	anybody right = iota
 	// accounts: logins that Protection.KeyAccounts names.
-	accounts
+	accounts right = iota
 	// owners: whoever has the owner unlocked on the connection, and administrators.
 	owners
 	// admins: logins that Protection.Admins names.
