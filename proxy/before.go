@@ -36,7 +36,8 @@ type before struct {
 	run    func(r *renderer, row func(values [][]byte) error) error
 	opener opener
 	old    oldCells
-	// fresh has the canonical form of the value that an UPDATE assigns to each column, nil when it is not known.
+	// fresh has the canonical form of the value that UPDATE or ON DUPLICATE KEY UPDATE assigns to each column, nil when it is
+	// not known or differs from row to row.
 	fresh [][]byte
 	// sources has, for each column that an UPDATE copies another column to, 1 + that one's place among the sources.
 	sources []int
@@ -202,6 +203,11 @@ type beforeRow struct {
 // insert reads the old cells of the rows that an INSERT ... ON DUPLICATE KEY UPDATE or REPLACE may overwrite.
 func (b *before) insert(plan *rewrite.Before) error {
 	var batch []beforeRow
+	b.old.keep = make([][][]byte, len(plan.Columns))
+	b.fresh = make([][]byte, len(plan.Columns))
+	if err := b.assigned(); err != nil {
+		return err
+	}
 	b.restart()
 	for i := range plan.Selects {
 		sel := &plan.Selects[i]
@@ -308,12 +314,20 @@ func isBinaryInt(v []byte) bool { return (len(v) == 4 || len(v) == 8) && v[len(v
 // checkRow checks the old cells of one existing row against the row of the statement at r.at.
 func (b *before) checkRow(sel *rewrite.BeforeSelect, columns []*rewrite.Protected, cells [][]byte) error {
 	for i, column := range columns {
-		var fresh []byte
-		if i < len(sel.New) && i < len(sel.Given) && sel.Given[i] {
-			var err error
-			if fresh, err = b.canonical(column, &sel.New[i]); err != nil {
+		if i >= len(sel.New) || i >= len(sel.Given) || !sel.Given[i] {
+			// Every row that is there gets the value that ON DUPLICATE KEY UPDATE assigns.
+			same, err := b.check(column, cells[i], b.fresh[i])
+			if err != nil {
 				return err
 			}
+			if same {
+				b.old.keep[i] = append(b.old.keep[i], bytes.Clone(cells[i]))
+			}
+			continue
+		}
+		fresh, err := b.canonical(column, &sel.New[i])
+		if err != nil {
+			return err
 		}
 		same, err := b.check(column, cells[i], fresh)
 		clear(fresh)

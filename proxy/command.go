@@ -35,7 +35,8 @@ func (x *executor) command(p wire.Packet) (handled bool, err error) {
 	return false, nil
 }
 
-// rawCommand answers the requests of a raw account that carry text or the name of a database.
+// rawCommand answers the requests of a raw account that carry text, values or the name of a database.
+// COM_STMT_SEND_LONG_DATA has no answer and passes.
 func (x *executor) rawCommand(p wire.Packet) (handled bool, err error) {
 	switch p.Command() {
 	case wire.ComQuery:
@@ -43,6 +44,10 @@ func (x *executor) rawCommand(p wire.Packet) (handled bool, err error) {
 	case wire.ComStmtPrepare:
 		if err := x.checkRaw(p.Payload[1:]); err != nil {
 			return true, x.refuse(err)
+		}
+	case wire.ComStmtExecute:
+		if holdsKey(p.Payload) {
+			return true, x.refuse(errKeyLiteral)
 		}
 	case wire.ComInitDB:
 		return x.initDB(p)

@@ -287,12 +287,15 @@ func (x *executor) queryRaw(p wire.Packet) error {
 // rawPlan is the plan of every statement of a raw account. What DDL of one changes is noticed like that of others.
 var rawPlan = rewrite.Plan{Effects: rewrite.LocalInfile}
 
-// checkRaw refuses text that holds the name of the schema latchkey or of the keystore database anywhere, in whatever
-// character set or quotes. A raw account is one of few and can rename what collides.
+// checkRaw refuses text that holds a key, or the name of the schema latchkey or of the keystore database anywhere, in
+// whatever character set or quotes. A raw account is one of few and can rename what collides.
 func (x *executor) checkRaw(text []byte) error {
 	snapshot, err := x.snapshot()
 	if err != nil {
 		return err
+	}
+	if holdsKey(text) {
+		return errKeyLiteral
 	}
 	lower := bytes.ToLower(text)
 	for _, name := range []string{"latchkey.", "`latchkey`", "@latchkey", snapshot.Schema.KeystoreDatabase} {
@@ -300,7 +303,25 @@ func (x *executor) checkRaw(text []byte) error {
 			return errReserved
 		}
 	}
+	if bytes.Contains(lower, []byte("latchkey")) && x.namesLatchkey(text) {
+		return errReserved
+	}
 	return nil
+}
+
+// namesLatchkey tells whether the word latchkey stands for a schema in text: it is no part of a string, such as an
+// annotation, and no account.
+func (x *executor) namesLatchkey(text []byte) bool {
+	st := &x.statement
+	if st.Scan(text, &x.facts.Facts) != nil {
+		return false
+	}
+	for i := range st.Tokens() {
+		if st.Token(i).IsIdentifier() && strings.EqualFold(st.Name(i), "latchkey") && !bytes.HasPrefix(st.Text(i+1), []byte("@")) {
+			return true
+		}
+	}
+	return false
 }
 
 // snapshot gives the schema to plan with. In the keystore database no statement is planned: its tables would be reachable

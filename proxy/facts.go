@@ -227,7 +227,15 @@ func (d *diagnostics) ran(st *rewrite.Statement, kind string) {
 // keepsFoundRows tells whether a statement leaves FOUND_ROWS() alone.
 func keepsFoundRows(st *rewrite.Statement, kind string) bool {
 	switch kind {
-	case "INSERT", "UPDATE", "DELETE", "REPLACE", "SET", "DO", "COMMIT", "ROLLBACK", "START", "BEGIN", "SAVEPOINT", "RELEASE", "USE":
+	case "GRANT", "REVOKE":
+		return true
+	case "SHOW":
+		return st.Is(1, rewrite.KwWarnings) || st.Is(1, rewrite.KwErrors) || st.Is(1, rewrite.KwCreate)
+	case "ANALYZE":
+		return st.Is(1, rewrite.KwTable)
+	case "INSERT", "UPDATE", "DELETE", "REPLACE", "SET", "DO", "COMMIT", "ROLLBACK", "START", "BEGIN", "SAVEPOINT", "RELEASE", "USE",
+		"XA", "LOCK", "UNLOCK", "FLUSH", "KILL", "GET", "PREPARE", "DEALLOCATE", "CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE",
+		"OPTIMIZE", "CHECK", "CHECKSUM", "REPAIR", "HANDLER", "RESET", "HELP":
 		return !namesWord(st, "SELECT")
 	}
 	return false

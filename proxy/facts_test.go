@@ -73,6 +73,28 @@ func TestSideQueriesDisturbNothing(t *testing.T) {
 	}
 }
 
+// TestFoundRowsOutlastsOtherStatements: a side query hides FOUND_ROWS() from the backend's own answer, and statements that
+// leave it alone must not make the backend's answer count again.
+func TestFoundRowsOutlastsOtherStatements(t *testing.T) {
+	tw := newTwin(t, nil)
+	plain, sealed := tw.direct(t, ""), tw.session(t, 'A', "")
+	same(t, plain, sealed, "INSERT INTO other (v) VALUES ('a'), ('b'), ('c'), ('d')")
+	same(t, plain, sealed, "INSERT INTO entries (id, user_id, title) VALUES (1, 1, 'a')")
+	for i, query := range []string{
+		"SHOW WARNINGS", "SHOW ERRORS", "SHOW COUNT(*) WARNINGS", "SHOW CREATE TABLE other", "SHOW STATUS LIKE 'nothing'",
+		"SHOW COLUMNS FROM other", "DESCRIBE other", "EXPLAIN SELECT 1", "UNLOCK TABLES", "FLUSH TABLES other", "XA RECOVER",
+		"CREATE TEMPORARY TABLE scratch (a INT)", "ALTER TABLE scratch ADD b INT", "INSERT INTO scratch VALUES (1, 2)", "TRUNCATE scratch",
+		"DROP TEMPORARY TABLE scratch", "CREATE TEMPORARY TABLE scratch SELECT v FROM other", "DROP TEMPORARY TABLE scratch", "ANALYZE TABLE other",
+		"CHECK TABLE other", "CHECKSUM TABLE other", "PREPARE s FROM 'DO 1'", "DEALLOCATE PREPARE s", "HANDLER other OPEN",
+		"HANDLER other READ FIRST", "HANDLER other CLOSE", "GET DIAGNOSTICS @n = NUMBER", "SELECT v FROM other WHERE id = 1", "SAVEPOINT s",
+	} {
+		same(t, plain, sealed, "SELECT SQL_CALC_FOUND_ROWS id FROM other LIMIT 1")
+		same(t, plain, sealed, fmt.Sprintf("UPDATE entries SET title = '%d' WHERE id = 1", i))
+		same(t, plain, sealed, query)
+		same(t, plain, sealed, "SELECT FOUND_ROWS()")
+	}
+}
+
 func TestFactsFollowTheSession(t *testing.T) {
 	tw := newTwin(t, nil)
 	plain, sealed := tw.direct(t, ""), tw.session(t, 'A', "")

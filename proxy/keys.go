@@ -241,3 +241,22 @@ func holdsKeyText(text []byte) bool {
 	upper := bytes.ToUpper(text)
 	return bytes.Contains(upper, []byte("LK1-")) || bytes.Contains(upper, []byte("LKT1-"))
 }
+
+// holdsKey tells whether a key or a token stands anywhere in text or among binary values, as a word of letters, digits,
+// dashes and underscores. The length in front of a binary value may look like the word's first character.
+func holdsKey(text []byte) bool {
+	for at := 0; at < len(text); at++ {
+		start := at
+		for at < len(text) && isKeyByte(text[at]) {
+			at++
+		}
+		if word := text[start:at]; len(word) >= minKeyLiteral && (looksLikeSecret(word) || looksLikeSecret(word[1:])) {
+			return true
+		}
+	}
+	return false
+}
+
+func isKeyByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '-' || c == '_'
+}

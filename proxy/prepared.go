@@ -672,7 +672,8 @@ func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute) ([]byte,
 // bindRequest makes the request that executes v with the values of binds.
 func (x *executor) bindRequest(v *variant, binds []bind, e *wire.Execute) []byte {
 	bound := wire.Execute{Statement: v.id, Flags: e.Flags, Iterations: e.Iterations}
-	bound.Params, _ = appendParams(nil, nil, binds, e.Params)
+	bound.Params, x.scratch.encoded = appendParams(x.scratch.bound[:0], x.scratch.encoded[:0], binds, e.Params)
+	x.scratch.bound = bound.Params[:0]
 	x.scratch.request = bound.Append(x.scratch.request[:0])
 	return x.scratch.request
 }

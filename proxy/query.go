@@ -56,11 +56,11 @@ func newExecutor(s *session, env *Protection) *executor {
 
 // scratch is memory that is reused from statement to statement.
 type scratch struct {
-	out, canonical, cell, request, literal, weights []byte
-	expanded                                        []int32
-	binds                                           []bind
-	fields                                          []wire.Field
-	params                                          []wire.Param
+	out, canonical, cell, request, literal, weights, encoded []byte
+	expanded                                                 []int32
+	binds                                                    []bind
+	fields                                                   []wire.Field
+	params, bound                                            []wire.Param
 }
 
 // job is one statement of a COM_QUERY packet.
@@ -351,7 +351,7 @@ func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rew
 		vals:   &values{st: st, params: params, buffer: x.scratch.literal},
 		sealer: &sealer{keys: &x.keys, weights: x.scratch.weights},
 		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],
-		canonical: x.scratch.canonical, cell: x.scratch.cell, expanded: x.scratch.expanded,
+		canonical: x.scratch.canonical, cell: x.scratch.cell[:0], expanded: x.scratch.expanded,
 	}
 }
 
@@ -379,7 +379,7 @@ func (x *executor) idle() { x.fat = x.shrink(restSize) }
 
 // shrink gives up buffers of more than limit bytes and tells whether one of more than restSize stays.
 func (x *executor) shrink(limit int) (fat bool) {
-	for _, b := range []*[]byte{&x.scratch.out, &x.scratch.canonical, &x.scratch.cell, &x.scratch.request, &x.scratch.literal, &x.scratch.weights,
+	for _, b := range []*[]byte{&x.scratch.out, &x.scratch.canonical, &x.scratch.cell, &x.scratch.request, &x.scratch.literal, &x.scratch.weights, &x.scratch.encoded,
 		&x.opener.values, &x.opener.canonical, &x.opener.head} {
 		if cap(*b) > limit {
 			*b = nil
@@ -398,10 +398,13 @@ func (x *executor) shrink(limit int) (fat bool) {
 	if cap(x.scratch.expanded) > limit/4 {
 		x.scratch.expanded = nil
 	}
-	if cap(x.scratch.params) > limit/64 {
-		x.scratch.params = nil
+	for _, p := range []*[]wire.Param{&x.scratch.params, &x.scratch.bound} {
+		if cap(*p) > limit/64 {
+			*p = nil
+		}
+		fat = fat || cap(*p) > restSize/64
 	}
-	return fat || cap(x.scratch.binds) > restSize/16 || cap(x.scratch.expanded) > restSize/4 || cap(x.scratch.params) > restSize/64
+	return fat || cap(x.scratch.binds) > restSize/16 || cap(x.scratch.expanded) > restSize/4
 }
 
 // newOpener prepares the session's opener for the reply to a sealed statement.

@@ -60,7 +60,7 @@ type renderer struct {
 
 	at        instance // of the edit being rendered
 	canonical []byte   // scratch: plaintext, wiped after use
-	cell      []byte   // scratch
+	cell      []byte   // scratch: a cell in renderText, else all bytes of binds that the proxy made
 	expanded  []int32  // scratch
 }
 
@@ -267,7 +267,9 @@ func (r *renderer) literal(b []byte) {
 // bound is literal for bytes that the renderer itself will overwrite.
 func (r *renderer) bound(b []byte) {
 	if r.mode == renderBound {
-		b = append([]byte(nil), b...)
+		start := len(r.cell)
+		r.cell = append(r.cell, b...)
+		b = slices.Clip(r.cell[start:])
 	}
 	r.literal(b)
 }
@@ -321,12 +323,16 @@ func (r *renderer) sealedOperand(column *rewrite.Protected, op operand) error {
 		return errConversion(column, err)
 	}
 	r.canonical = canonical[:0]
-	r.cell, err = r.sealer.seal(r.cell[:0], column, canonical)
+	if r.mode == renderText {
+		r.cell = r.cell[:0]
+	}
+	start := len(r.cell)
+	r.cell, err = r.sealer.seal(r.cell, column, canonical)
 	clear(canonical)
 	if err != nil {
 		return err
 	}
-	r.bound(r.cell)
+	r.literal(slices.Clip(r.cell[start:]))
 	return nil
 }
 

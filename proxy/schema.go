@@ -44,6 +44,8 @@ const (
 	defaultSchemaMaxStale = 30 * time.Second
 	// schemaRetry is the pause between attempts to connect.
 	schemaRetry = time.Second
+	// schemaReadySilence is how long a backend that does not answer counts as there: one connection may be lost.
+	schemaReadySilence = 3 * time.Second
 	// The bounds make a backend that went silent count as unreachable. information_schema fills a temporary table before it
 	// sends the first row, which takes its time with many tables.
 	schemaConnectTimeout = 10 * time.Second
@@ -195,11 +197,13 @@ func (l *SchemaLoader) state() (changed <-chan struct{}, failure error) {
 	return l.changed, l.failure
 }
 
-// Ready tells why statements cannot be planned now; nil when they can. It never waits.
+// Ready tells why statements cannot be planned and carried out now; nil when they can. It never waits. Sessions that are
+// logged in go on with the last snapshot for MaxStale, but where the backend cannot be reached no new ones begin.
 func (l *SchemaLoader) Ready() error {
 	s := l.current.Load()
 	_, failure := l.state()
-	if s != nil && time.Since(l.start)-time.Duration(l.contact.Load()) <= l.cfg.MaxStale {
+	silence := time.Since(l.start) - time.Duration(l.contact.Load())
+	if s != nil && silence <= l.cfg.MaxStale && (failure == nil || silence <= schemaReadySilence) {
 		return nil
 	}
 	if failure != nil {

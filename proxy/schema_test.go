@@ -333,6 +333,26 @@ func TestLoaderFailsClosedWithoutBackend(t *testing.T) {
 	}
 }
 
+// TestReadySeesALostBackend: no new session can begin, long before the last snapshot is too old for those that are there.
+func TestReadySeesALostBackend(t *testing.T) {
+	server := mariadbtest.Start(t)
+	cfg := testSchemaConfig(server)
+	cfg.MaxStale = patience + time.Minute
+	l := startLoader(t, cfg, &rewrite.Policy{})
+	current(t, l)
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); !errors.Is(l.Ready(), ErrSchemaUnavailable); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("Ready without a backend: %v, want %v", l.Ready(), ErrSchemaUnavailable)
+		}
+	}
+	if _, err := l.Current(context.Background()); err != nil {
+		t.Errorf("Current without a backend: %v, want the last snapshot", err)
+	}
+}
+
 func TestCurrentBeforeTheFirstReadingWaits(t *testing.T) {
 	server := mariadbtest.Start(t)
 	l := NewSchemaLoader(testSchemaConfig(server), &rewrite.Policy{})

@@ -117,7 +117,7 @@ func (v *values) literal(value *rewrite.Value, i int) (operand, error) {
 		return operand{}, errOperand
 	}
 	v.buffer = lit.Bytes[:0]
-	in := logical.Input{Kind: inputKinds[lit.Kind], Bytes: lit.Bytes, Negative: value.Negative}
+	in := logical.Input{Kind: inputKinds[lit.Kind], Bytes: slices.Clip(lit.Bytes), Negative: value.Negative}
 	switch introducer := value.Introducer; {
 	case value.TypeWord != "":
 		in.Kind = temporalKinds[value.TypeWord]

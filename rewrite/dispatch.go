@@ -211,7 +211,8 @@ func (b *builder) touching(first Keyword, kinds touchKind, counts map[string]int
 	case KwLock, KwUnlock, KwSavepoint, KwRelease, KwRollback, KwXa, KwOptimize, KwCheck, KwChecksum, KwRepair, KwFlush,
 		KwGrant, KwRevoke, KwKill, KwHelp, KwStart, KwCommit, KwUse:
 		return b.harmless(kinds)
-	case KwTruncate:
+	case KwTruncate, KwGet:
+		// GET DIAGNOSTICS has no expressions. Its second word is the name of a procedure of schema sys.
 		return nil
 	case KwCreate, KwAlter, KwDrop, KwRename:
 		return b.definition(first, kinds, counts)

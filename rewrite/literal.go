@@ -23,7 +23,8 @@ type Literal struct {
 // Literal decodes the literal that starts at token i (not at its introducer). The error is ErrNotLiteral.
 func (s *Statement) Literal(i int) (Literal, error) { return s.AppendLiteral(nil, i) }
 
-// AppendLiteral is Literal with the value appended to buf, so that a caller can reuse memory; Bytes is the appended part.
+// AppendLiteral is Literal with the value appended to buf, so that a caller can reuse memory; Bytes is the appended part, with
+// the capacity behind it, so that Bytes[:0] is the buffer for the next literal.
 func (s *Statement) AppendLiteral(buf []byte, i int) (Literal, error) {
 	t := s.Token(i)
 	lit := Literal{Kind: t.Kind, Tokens: 1, National: t.Kind == TokNational}
@@ -49,7 +50,7 @@ func (s *Statement) AppendLiteral(buf []byte, i int) (Literal, error) {
 	default:
 		return Literal{}, ErrNotLiteral
 	}
-	lit.Bytes = buf[start:len(buf):len(buf)]
+	lit.Bytes = buf[start:]
 	if s.Token(i-1).Kind == TokIntroducer {
 		lit.Introducer = introducerName(s.Text(i - 1))
 	}
