@@ -129,6 +129,10 @@ func (b *builder) statement() error {
 				"send the statement itself, or prepare it from a string literal in a statement of its own")
 		}
 	}
+	if b.p.touch.callsLike(b.st) {
+		return notUnderstood("a name in the statement may be that of a stored routine that may touch a protected column",
+			"write the routine's name as it was created")
+	}
 	if kinds == 0 {
 		if b.preparesText(first) {
 			// Nothing is protected, but the keystore is still out of reach.

@@ -32,6 +32,8 @@ type touchSet struct {
 	// setsSession: a trigger or function of the schema may change session variables.
 	setsSession bool
 	functions   map[string]bool
+	// routines are the folded names of touchRoutine.
+	routines []string
 }
 
 // any reports whether the schema has anything to protect at all.
@@ -91,6 +93,9 @@ func (t *touchSet) follow(s *Schema) {
 			key := foldTouch(name)
 			if t.names[key]&kind == 0 {
 				t.names[key] |= kind
+				if kind == touchRoutine {
+					t.routines = append(t.routines, key)
+				}
 				added = true
 			}
 		}
@@ -152,10 +157,47 @@ func (t *touchSet) inBody(body string, extra map[string]bool) bool {
 	found := false
 	eachWord(body, func(word string) bool {
 		w := foldTouch(word)
-		found = t.names[w] != 0 || extra[w]
+		found = t.names[w] != 0 || extra[w] || t.mayNameRoutine(w)
 		return !found
 	})
 	return found
+}
+
+// mayNameRoutine reports whether MariaDB may take name for that of a routine of the set which is written otherwise. It finds
+// routines by the collation utf8mb3_general_ci, which looks at one character after the other and sees no difference between
+// e and its accented forms; whatever is not ASCII counts as equal here.
+func (t *touchSet) mayNameRoutine(name string) bool {
+	folded := foldTouch(name)
+	for _, r := range t.routines {
+		if r != folded && mayBeEqual(r, folded) {
+			return true
+		}
+	}
+	return false
+}
+
+func mayBeEqual(a, b string) bool {
+	if utf8.RuneCountInString(a) != utf8.RuneCountInString(b) {
+		return false
+	}
+	for _, x := range a {
+		y, size := utf8.DecodeRuneInString(b)
+		if b = b[size:]; x != y && x < utf8.RuneSelf && y < utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// callsLike reports whether a statement calls something whose name MariaDB may take for that of a routine of the set.
+func (t *touchSet) callsLike(st *Statement) bool {
+	calls := hasKeyword(st, KwCall)
+	for i := range st.Tokens() {
+		if st.Token(i).IsIdentifier() && (calls || st.IsOp(i+1, OpLeftParen)) && t.mayNameRoutine(st.Name(i)) {
+			return true
+		}
+	}
+	return false
 }
 
 // inText is inBody for the raw bytes of a statement.
