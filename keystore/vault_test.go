@@ -170,7 +170,11 @@ func TestChangePassword(t *testing.T) {
 	wantErr(t, "the code of another owner", err, ErrUnlock)
 	mustOpen(t)(v.Unlock(ctx, client("42"), []byte("newest")))
 	typo := bytes.Clone(r.Recovery)
-	typo[7], typo[8] = typo[8]^1, typo[7]^1
+	if typo[7] == 'A' {
+		typo[7] = 'B'
+	} else {
+		typo[7] = 'A'
+	}
 	_, err = v.Recover(ctx, client("42"), typo, []byte("x"))
 	wantErr(t, "a mistyped code", err, ErrMalformedKey)
 	forgiven := []byte(" " + strings.ToLower(strings.ReplaceAll(string(r.Recovery[5:]), "-", " ")))
