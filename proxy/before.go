@@ -80,8 +80,13 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 		return err
 	}
 	err := b.run(b.r, func(values [][]byte) error {
-		if len(values) != len(columns)+len(b.r.plan.Before.Sources) {
+		plan := b.r.plan.Before
+		returned := len(columns) + len(plan.Sources)
+		if len(values) != returned+len(plan.Returned) {
 			return errOrigin
+		}
+		if err := b.returned(values[returned:]); err != nil {
+			return err
 		}
 		for i := range columns {
 			if err := b.updateCell(i, values); err != nil {
@@ -92,6 +97,24 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 	})
 	b.dropAmbiguous()
 	return err
+}
+
+// returned opens the cells that the statement will give to the client, so that one that does not open is an error before
+// anything is deleted.
+func (b *before) returned(values [][]byte) error {
+	for i, v := range values {
+		if v == nil {
+			continue
+		}
+		c := openColumn{column: b.r.plan.Before.Returned[i]}
+		_, err := b.opener.value(&c, v)
+		clear(b.opener.values)
+		b.opener.values = b.opener.values[:0]
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // updateCell checks the old cell of column i of one row that an UPDATE selects.

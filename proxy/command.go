@@ -70,6 +70,9 @@ func (x *executor) reachable(database string) error {
 	if strings.EqualFold(database, "latchkey") || keystore != "" && strings.EqualFold(database, keystore) {
 		return errReserved
 	}
+	if mentionsKey([]byte(database)) {
+		return errKeyLiteral
+	}
 	return nil
 }
 

@@ -192,6 +192,9 @@ func (h *handshake) readLogin() error {
 	if h.login.User == nil {
 		return wire.ErrMalformed // a second SSLRequest
 	}
+	if mentionsKey(h.login.User) || mentionsKey(h.login.Database) {
+		return errKeyLiteral
+	}
 	h.caps = h.login.Caps &^ wire.CapSSL
 	h.multiStatements = h.caps.Has(wire.CapMultiStatements)
 	h.user = string(h.login.User)

@@ -231,6 +231,34 @@ func (x *executor) checkLiterals(st *rewrite.Statement, plan *rewrite.Plan) erro
 	return nil
 }
 
+// checkNames refuses a statement of which a name, a comment or anything else but a literal is a key. The bytes from..to of
+// the packet are those that would be forwarded for it.
+func checkNames(st *rewrite.Statement, from, to int) error {
+	text := st.SQL()
+	for i := range st.Tokens() {
+		if t := st.Token(i); t.Kind.IsLiteral() {
+			if start := int(t.Start); start > from && mentionsKey(text[from:start]) {
+				return errKeyLiteral
+			}
+			from = max(from, int(t.End))
+		}
+	}
+	if from < to && mentionsKey(text[from:to]) {
+		return errKeyLiteral
+	}
+	return nil
+}
+
+// mentionsKey is holdsKey behind a quick look for what every printed key and token begins with.
+func mentionsKey(text []byte) bool {
+	for i := 0; i+minKeyLiteral <= len(text); i++ {
+		if text[i]|0x20 == 'l' && text[i+1]|0x20 == 'k' {
+			return holdsKey(text)
+		}
+	}
+	return false
+}
+
 // looksLikeSecret tells whether a value is an account key, a fleet secret or a token, or one of them mistyped.
 func looksLikeSecret(b []byte) bool {
 	return keystore.LooksLikeKey(b) || keystore.LooksLikeToken(b)

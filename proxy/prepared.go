@@ -152,6 +152,9 @@ func (x *executor) planOnce(s *preparedStatement, text []byte, snapshot *Snapsho
 	if err := x.checkLiterals(&s.st, s.plan); err != nil {
 		return false, err
 	}
+	if err := checkNames(&s.st, 0, len(text)); err != nil {
+		return false, err
+	}
 	return false, x.checkDynamic(s, snapshot)
 }
 

@@ -211,6 +211,9 @@ func (x *executor) run(j *job) (again, ok bool, err error) {
 	if err := x.checkLiterals(j.st, j.plan); err != nil {
 		return false, false, x.refuse(err)
 	}
+	if err := checkNames(j.st, j.from, j.to); err != nil {
+		return false, false, x.refuse(err)
+	}
 	if j.plan.Effects&rewrite.LocalInfile != 0 && !x.request.owned {
 		// The file comes through the buffer that holds the statement.
 		x.request.packet = wire.Packet{Payload: bytes.Clone(x.request.packet.Payload), Seq: x.request.packet.Seq}

@@ -59,7 +59,31 @@ func (b *builder) insert(s *ast.InsertStmt) error {
 	if err := in.onDuplicate(); err != nil {
 		return err
 	}
-	return b.returning(in.sc)
+	if err := b.returning(in.sc); err != nil {
+		return err
+	}
+	return in.returnsOwn()
+}
+
+// returnsOwn refuses RETURNING of cells that the statement does not write itself: one that does not open would be an error
+// after the row has changed.
+func (in *inserter) returnsOwn() error {
+	if len(in.s.OnDuplicate) == 0 && in.s.Select == nil {
+		return nil
+	}
+	assigned := map[*Protected]bool{}
+	for _, a := range in.s.OnDuplicate {
+		if c := in.table.Column(a.Column.Name.O); c != nil && c.Protected != nil {
+			_, own := unparen(a.Expr).(*ast.ColumnNameExpr)
+			assigned[c.Protected] = !own
+		}
+	}
+	for _, o := range in.b.plan.Outputs {
+		if o.Column != nil && (in.s.Select != nil || !assigned[o.Column]) {
+			return notPossible(o.Column, "RETURNING of a cell that the statement does not write itself", "select it afterwards")
+		}
+	}
+	return nil
 }
 
 // target resolves the table and its tokens.

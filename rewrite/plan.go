@@ -169,7 +169,10 @@ type Before struct {
 	Columns []*Protected
 	// Sources are the columns that an UPDATE copies from; each SELECT returns them after Columns.
 	Sources []*Protected
-	// Selects has one entry for UPDATE. For INSERT ... ON DUPLICATE KEY UPDATE and REPLACE it has one for each kind of row
+	// Returned are the columns that DELETE ... RETURNING gives to the client; each SELECT returns them after Sources. They
+	// are opened before anything is deleted: an error of the statement must leave the rows where they are.
+	Returned []*Protected
+	// Selects has one entry for UPDATE and DELETE. For INSERT ... ON DUPLICATE KEY UPDATE and REPLACE it has one for each kind of row
 	// that the shape kept; the executor repeats it for every row of that kind, with the row's own literals, and may join
 	// many with UNION ALL and a row number.
 	Selects []BeforeSelect

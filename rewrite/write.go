@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -340,7 +341,50 @@ func (b *builder) deleteRows(s *ast.DeleteStmt) error {
 	if err := b.orderLimit(s.Order, s.Limit, sc); err != nil {
 		return err
 	}
-	return b.returning(sc)
+	if err := b.returning(sc); err != nil {
+		return err
+	}
+	return b.returnedFirst(sc)
+}
+
+// returnedFirst plans the reading of the cells that DELETE ... RETURNING will give to the client.
+func (b *builder) returnedFirst(sc *scope) error {
+	var columns []*Protected
+	var names []string
+	for _, o := range b.plan.Outputs {
+		if o.Column == nil || slices.Contains(columns, o.Column) {
+			continue
+		}
+		if sc.rels[0].table == nil || !holds(sc.rels[0].table, o.Column) || !asciiName(o.Column.Column) {
+			return notPossible(o.Column, "RETURNING of a column that cannot be read before the rows are deleted", "select it first")
+		}
+		columns = append(columns, o.Column)
+		names = append(names, quoteName(o.Column.Column))
+	}
+	if len(columns) == 0 {
+		return nil
+	}
+	start := b.innerStart()
+	from, end := b.keywordAt(start, KwFrom), b.keywordAt(start, KwReturning)
+	if start < 0 || from < 0 || end < from {
+		return notUnderstood("the parts of DELETE are not where they are expected", "")
+	}
+	b.plan.Before = &Before{Returned: columns, Selects: []BeforeSelect{{Row: -1, Pieces: []Piece{
+		{Kind: PieceText, Text: "SELECT " + strings.Join(names, ",") + " FROM "},
+		{Kind: PieceSource, From: from + 1, To: end - 1},
+		{Kind: PieceText, Text: " FOR UPDATE"},
+	}}}}
+	return nil
+}
+
+// holds reports whether a sealed column is one of the table's.
+func holds(t *Table, p *Protected) bool {
+	for _, c := range t.Columns {
+		if c.Protected == p {
+			return true
+		}
+	}
+	return false
 }
 
 // returning plans a RETURNING clause over the statement's one table.

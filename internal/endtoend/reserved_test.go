@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"latchkey/internal/latchkeytest"
@@ -29,5 +30,45 @@ func TestReservedDatabases(t *testing.T) {
 		if _, err := conn.ExecContext(ctx, stmt); mariadbtest.Code(err) != 9704 {
 			t.Errorf("%s: %v, want error 9704", stmt, err)
 		}
+	}
+}
+
+// TestKeysOutsideLiterals: a key or token that stands where no value belongs is not forwarded either.
+func TestKeysOutsideLiterals(t *testing.T) {
+	server := mariadbtest.Shared(t)
+	proxy := latchkeytest.Start(t, latchkeytest.Config{Server: server})
+	ctx := context.Background()
+	key := latchkeytest.NewAccountKey(t)
+	for _, params := range []string{"?multiStatements=true", ""} {
+		conn := proxy.Conn(t, "", params, "")
+		if _, err := conn.ExecContext(ctx, "SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')"); err != nil {
+			t.Fatal(err)
+		}
+		for _, stmt := range []string{`SELECT "KEY"`, "SELECT 1 AS `KEY`", "USE `KEY`", "/* KEY */ SELECT 1", "SELECT 1 -- KEY",
+			"SET @x = KEY", "SELECT 1 FROM `a``KEY`", "SELECT 'KEY'", "SELECT LKT1-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"} {
+			_, err := conn.ExecContext(ctx, strings.ReplaceAll(stmt, "KEY", key))
+			if mariadbtest.Code(err) != 9704 || strings.Contains(err.Error(), key) {
+				t.Errorf("%s: error %d, want 9704 without the key", stmt, mariadbtest.Code(err))
+			}
+			prepared, err := conn.PrepareContext(ctx, strings.ReplaceAll(stmt, "KEY", key))
+			if err == nil {
+				prepared.Close()
+			}
+			if mariadbtest.Code(err) != 9704 {
+				t.Errorf("prepared %s: error %d, want 9704", stmt, mariadbtest.Code(err))
+			}
+		}
+		for _, stmt := range []string{"SET @latchkey = '" + key + "'", "SELECT 'bulky LK 1 talk that is long enough to be looked at' AS a /* milk10 */"} {
+			if _, err := conn.ExecContext(ctx, stmt); err != nil {
+				t.Errorf("a statement without a misplaced key: error %d", mariadbtest.Code(err))
+			}
+		}
+	}
+	multi := proxy.Conn(t, "", "?multiStatements=true", "")
+	if _, err := multi.ExecContext(ctx, "SELECT 1; SET @latchkey = '"+key+"'; SELECT 2"); err != nil {
+		t.Errorf("a push among other statements: error %d", mariadbtest.Code(err))
+	}
+	if _, err := proxy.Open(t, key, "").Conn(ctx); mariadbtest.Code(err) != 9704 {
+		t.Errorf("login with a key as the database: error %d, want 9704", mariadbtest.Code(err))
 	}
 }
