@@ -16,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"latchkey/keystore"
 	"latchkey/proxy"
 	"latchkey/rewrite"
 )
@@ -82,13 +83,21 @@ const (
 
 // Keystore is about user keys and the operator's keys.
 type Keystore struct {
-	Database    string
-	Realm       string
-	SecretFile  string
-	Accounts    []string // logins that may enroll, unlock, recover, register
-	Admins      []string
-	TokenTTL    time.Duration
-	ForgetGrace time.Duration
+	Database   string
+	Realm      string
+	SecretFile string
+	Accounts   []string // logins that may enroll, unlock, recover, register
+	Admins     []string
+	TokenTTL   time.Duration
+	// TokenSliding extends a token that is used.
+	TokenSliding bool
+	ForgetGrace  time.Duration
+	// Password is what a password slot costs to try.
+	Password keystore.PasswordCost
+	// Escrow is the name of the service key that gets a slot of every user key; empty is none.
+	Escrow string
+	// ShredList is the file that remembers who was forgotten; empty is none.
+	ShredList   string
 	CacheSize   int
 	CacheTTL    time.Duration
 	ServiceKeys map[string]string // name to file
@@ -126,6 +135,7 @@ func Default() *Config {
 			Database:    "latchkey_keys",
 			Realm:       "main",
 			TokenTTL:    12 * time.Hour,
+			Password:    keystore.DefaultPasswordCost,
 			ForgetGrace: 168 * time.Hour,
 			CacheSize:   10_000,
 			CacheTTL:    60 * time.Second,
@@ -207,6 +217,7 @@ func (d *document) config(root ast.Node, c *Config) {
 		d.databases(databases, "databases", c)
 	}
 	d.checkListen(c)
+	d.checkEscrow(&c.Keystore)
 	d.checkBackend(c)
 }
 
@@ -357,10 +368,18 @@ func (d *document) keystore(n ast.Node, path string, k *Keystore) {
 				k.Realm = v
 			}
 		},
-		"secret_file":  d.setPath(&k.SecretFile),
-		"accounts":     d.setTexts(&k.Accounts),
-		"admins":       d.setTexts(&k.Admins),
-		"token_ttl":    d.setDuration(&k.TokenTTL, time.Second),
+		"secret_file":   d.setPath(&k.SecretFile),
+		"accounts":      d.setTexts(&k.Accounts),
+		"admins":        d.setTexts(&k.Admins),
+		"token_ttl":     d.setDuration(&k.TokenTTL, time.Second),
+		"token_sliding": d.setBool(&k.TokenSliding),
+		"shred_list":    d.setPath(&k.ShredList),
+		"escrow": func(n ast.Node, path string) {
+			if v, ok := d.text(n, path); ok {
+				k.Escrow = v
+			}
+		},
+		"password":     func(n ast.Node, path string) { d.passwordCost(n, path, &k.Password) },
 		"forget_grace": d.setDuration(&k.ForgetGrace, 0),
 		"cache": func(n ast.Node, path string) {
 			d.fields(n, path, map[string]func(ast.Node, string){
@@ -387,6 +406,29 @@ func (d *document) keystore(n ast.Node, path string, k *Keystore) {
 			}
 		},
 	})
+}
+
+// passwordCost reads the parameters of Argon2id.
+func (d *document) passwordCost(n ast.Node, path string, c *keystore.PasswordCost) {
+	low, high := keystore.MinPasswordCost, keystore.MaxPasswordCost
+	memory, passes, threads := int64(c.Memory)<<10, int(c.Time), int(c.Threads)
+	d.fields(n, path, map[string]func(ast.Node, string){
+		"memory":  d.setSize(&memory),
+		"time":    d.setInt(&passes, int(low.Time), int(high.Time)),
+		"threads": d.setInt(&threads, int(low.Threads), int(high.Threads)),
+	})
+	if memory < int64(low.Memory)<<10 || memory > int64(high.Memory)<<10 {
+		d.report(n, "%s.memory must be from %dMiB to %dMiB", path, low.Memory>>10, high.Memory>>10)
+		return
+	}
+	*c = keystore.PasswordCost{Memory: uint32(memory >> 10), Time: uint32(passes), Threads: uint8(threads)}
+}
+
+// checkEscrow reports an escrow key that is not there.
+func (d *document) checkEscrow(k *Keystore) {
+	if _, ok := k.ServiceKeys[k.Escrow]; k.Escrow != "" && !ok && !d.reported("keystore.escrow") {
+		d.reportPath("keystore.escrow", "keystore.escrow: there is no such key under keystore.service_keys")
+	}
 }
 
 func (d *document) accounts(n ast.Node, path string, c *Config) {

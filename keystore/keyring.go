@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -47,11 +48,12 @@ func (r *Keyring) Sealing() (*UserKey, bool) {
 	return keys[0], true
 }
 
-// Lookup returns the key with the given key id, or false when it is not here.
+// Lookup returns the key with the given key id, or false when it is not here. A key that a rotation replaced is found with
+// the key that replaced it.
 func (r *Keyring) Lookup(id cell.KeyID) (*UserKey, bool) {
 	for _, k := range r.Keys() {
-		if k.id == id {
-			return k, true
+		if found := k.withID(id); found != nil {
+			return found, true
 		}
 	}
 	return nil, false
@@ -79,11 +81,11 @@ func (r *Keyring) put(keys []*UserKey) {
 func (r *Keyring) Add(k *UserKey) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.Lookup(k.id); ok {
+	before := r.Keys()
+	if slices.ContainsFunc(before, func(b *UserKey) bool { return b.id == k.id }) {
 		k.Release()
 		return nil
 	}
-	before := r.Keys()
 	if len(before) >= maxKeyring {
 		k.Release()
 		return ErrKeyringFull
@@ -91,4 +93,28 @@ func (r *Keyring) Add(k *UserKey) error {
 	keys := append(before[:len(before):len(before)], k)
 	r.keys.Store(&keys)
 	return nil
+}
+
+// Exchange puts k in the place of old, taking over the caller's hold on k, or takes old off the keyring when k is nil. The
+// keyring releases old. It returns false, and releases k, when old is not on the keyring.
+func (r *Keyring) Exchange(old, k *UserKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.Keys()
+	i := slices.Index(before, old)
+	if i < 0 {
+		if k != nil {
+			k.Release()
+		}
+		return false
+	}
+	keys := slices.Clone(before)
+	if k == nil {
+		keys = slices.Delete(keys, i, i+1)
+	} else {
+		keys[i] = k
+	}
+	r.keys.Store(&keys)
+	old.Release()
+	return true
 }

@@ -80,6 +80,11 @@ type UserKey struct {
 	realm string
 	id    cell.KeyID
 	refs  atomic.Int32
+	// older are the keys that a rotation replaced, newest first, with the same search root. They open and never seal, and
+	// live as long as the key.
+	older []*UserKey
+	// origin is the key slot that the key came from; nil for one that was pushed or comes from a file.
+	origin *origin
 
 	mu      sync.Mutex
 	roots   *roots // nil once wiped
@@ -122,6 +127,45 @@ func newUserKey(realm string, cellRoot, searchRoot []byte, kept int) (*UserKey, 
 
 // ID returns the key id, which is no secret.
 func (k *UserKey) ID() cell.KeyID { return k.id }
+
+// IDs returns the key id and those of the keys that a rotation replaced, newest first.
+func (k *UserKey) IDs() []cell.KeyID {
+	ids := []cell.KeyID{k.id}
+	for _, old := range k.older {
+		ids = append(ids, old.id)
+	}
+	return ids
+}
+
+// withID returns k or the key that a rotation replaced which has the given id, or nil.
+func (k *UserKey) withID(id cell.KeyID) *UserKey {
+	if k.id == id {
+		return k
+	}
+	for _, old := range k.older {
+		if old.id == id {
+			return old
+		}
+	}
+	return nil
+}
+
+// keys copies the roots out of k. The caller wipes them.
+func (k *UserKey) keys() (*userKeys, error) {
+	keys := &userKeys{}
+	for _, u := range append([]*UserKey{k}, k.older...) {
+		u.mu.Lock()
+		if u.roots == nil {
+			u.mu.Unlock()
+			keys.wipe()
+			return nil, ErrKeyGone
+		}
+		keys.search = u.roots.search
+		keys.cells = append(keys.cells, u.roots.cell)
+		u.mu.Unlock()
+	}
+	return keys, nil
+}
 
 // Realm returns the realm under which k derives.
 func (k *UserKey) Realm() string { return k.realm }
@@ -265,4 +309,8 @@ func (k *UserKey) Release() {
 	k.roots = nil
 	k.columns.Purge()
 	k.indexes.Purge()
+	for _, old := range k.older {
+		old.Release()
+	}
+	k.origin.release()
 }

@@ -387,7 +387,7 @@ func (b *before) check(column *rewrite.Protected, old, fresh []byte) (same bool,
 	case !here && column.OverwriteAllow:
 		return false, nil
 	case !here && column.ServiceKey == "" && b.x.keys.ring.Len() == 0:
-		return false, errNoKey(column)
+		return false, b.x.keys.noKey(column)
 	case !here:
 		return false, errOverwrite(column)
 	case fresh == nil:

@@ -142,7 +142,7 @@ func (x *executor) prepareNamed(j, inner *job, token, tokens int) (bool, error) 
 func (x *executor) keyIDs() []cell.KeyID {
 	var ids []cell.KeyID
 	for _, key := range x.keys.ring.Keys() {
-		ids = append(ids, key.ID())
+		ids = append(ids, key.IDs()...)
 	}
 	return ids
 }
@@ -327,6 +327,9 @@ func (x *executor) namesLatchkey(text []byte) bool {
 // snapshot gives the schema to plan with. In the keystore database no statement is planned: its tables would be reachable
 // without their database's name.
 func (x *executor) snapshot() (*Snapshot, error) {
+	if err := x.revalidate(); err != nil {
+		return nil, err
+	}
 	snapshot, err := x.env.Schema.Current(x.ctx)
 	if err != nil {
 		return nil, err

@@ -11,16 +11,20 @@ import (
 // Latchkey's own error numbers that carrying out a plan can give; those of planning are rewrite's. docs/errors.md has
 // the fix for each.
 const (
-	codeNoKey          uint16 = 9701 // no key on this connection
-	codeLocked         uint16 = 9702 // cell sealed under a key that is not here
-	codeBadCell        uint16 = 9703 // cell failed authentication
-	codeNotUnderstood         = uint16(rewrite.CodeNotUnderstood)
-	codeNotPossible           = uint16(rewrite.CodeNotPossible)
-	codeMalformedKey   uint16 = 9706 // malformed key
-	codeInsecurePush   uint16 = 9712 // key push on an insecure connection
-	codeDataTooLong    uint16 = 1406 // ER_DATA_TOO_LONG
-	codeOutOfRange     uint16 = 1690 // ER_DATA_OUT_OF_RANGE
-	codePacketTooLarge uint16 = 1153 // ER_NET_PACKET_TOO_LARGE
+	codeNoKey           uint16 = 9701 // no key on this connection
+	codeLocked          uint16 = 9702 // cell sealed under a key that is not here
+	codeBadCell         uint16 = 9703 // cell failed authentication
+	codeNotUnderstood          = uint16(rewrite.CodeNotUnderstood)
+	codeNotPossible            = uint16(rewrite.CodeNotPossible)
+	codeMalformedKey    uint16 = 9706 // malformed key
+	codeUnlockFailed    uint16 = 9707 // unlock failed, or another procedure over an owner
+	codeTokenGone       uint16 = 9708 // token expired or revoked
+	codeTooManyAttempts uint16 = 9709 // too many attempts
+	codeInsecurePush    uint16 = 9712 // key push on an insecure connection
+	codeMayNot          uint16 = 9713 // this login may not call that procedure
+	codeDataTooLong     uint16 = 1406 // ER_DATA_TOO_LONG
+	codeOutOfRange      uint16 = 1690 // ER_DATA_OUT_OF_RANGE
+	codePacketTooLarge  uint16 = 1153 // ER_NET_PACKET_TOO_LARGE
 )
 
 // fault is an error with the number, SQLSTATE and text that the client gets. Its text never holds a value of the
@@ -44,6 +48,10 @@ func ownState(code uint16) string { return fmt.Sprintf("LK%03d", code-9700) }
 
 func errNoKey(column *rewrite.Protected) *fault {
 	return newFault(codeNoKey, "%s: there is no key on this connection; push one with SET @latchkey", column)
+}
+
+func errRevoked(column *rewrite.Protected) *fault {
+	return newFault(codeTokenGone, "%s: the key on this connection is gone, because its token expired or was revoked; unlock again", column)
 }
 
 func errNoServiceKey(column *rewrite.Protected) *fault {

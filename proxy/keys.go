@@ -19,7 +19,7 @@ var errInsecurePush = newFault(codeInsecurePush, "a key must not be sent over a 
 // loggedIn starts the session of a login: its account's key goes on the keyring, then the key of the connection attribute,
 // if one was sent.
 func (x *executor) loggedIn(attribute []byte) error {
-	x.keys.ring.Empty()
+	x.keys.empty()
 	x.raw = x.env.Accounts[x.user].Raw
 	x.accountKey()
 	x.facts = newFacts(x.database, serverVersion(x.version), x.multiStatements)
@@ -34,13 +34,13 @@ func (x *executor) loggedIn(attribute []byte) error {
 	if err != nil {
 		return err
 	}
-	x.keys.ring.Replace(key)
+	x.keys.replace(key)
 	return nil
 }
 
 // loggedOut drops everything that belongs to the user who was logged in.
 func (x *executor) loggedOut() {
-	x.keys.ring.Empty()
+	x.keys.empty()
 	x.raw = false
 	x.dropStatements()
 	x.facts.markStale(true)
@@ -49,13 +49,13 @@ func (x *executor) loggedOut() {
 // accountKey puts the key of the login's account on the keyring.
 func (x *executor) accountKey() {
 	if key := x.env.Accounts[x.user].Key; key != nil && key.Retain() {
-		x.keys.ring.Replace(key)
+		x.keys.replace(key)
 	}
 }
 
 // forgetKeys empties the keyring but for the account's own key.
 func (x *executor) forgetKeys() {
-	x.keys.ring.Empty()
+	x.keys.empty()
 	x.accountKey()
 }
 
@@ -71,7 +71,33 @@ func (x *executor) expireKeys() {
 	x.ringUsed = now
 }
 
-// openKey makes a user key of the text of an account key that came over the client's connection.
+// revalidate looks up again the keys whose tokens were looked up longest ago, before a statement uses them.
+func (x *executor) revalidate() error {
+	if x.env.Vault == nil {
+		return nil
+	}
+	gone, err := x.env.Vault.Revalidate(x.ctx, x.keys.ring)
+	x.keys.revoked = x.keys.revoked || gone
+	if err != nil {
+		return x.keystoreFault(err)
+	}
+	return nil
+}
+
+// openToken opens a user key by a token.
+func (s *session) openToken(text []byte) (*keystore.UserKey, error) {
+	vault := s.server.config.Protection.Vault
+	if vault == nil {
+		return nil, newFault(codeMalformedKey, "a token was given, and this proxy has no keystore to open it with; push an account key, or see keystore in docs/config.md")
+	}
+	key, err := vault.OpenToken(s.server.base, text)
+	if err != nil {
+		return nil, s.keystoreFault(err)
+	}
+	return key, nil
+}
+
+// openKey makes a user key of the text of an account key or a token that came over the client's connection.
 func (s *session) openKey(text []byte) (*keystore.UserKey, error) {
 	env := s.server.config.Protection
 	if !s.mayPush() {
@@ -82,7 +108,7 @@ func (s *session) openKey(text []byte) (*keystore.UserKey, error) {
 	case err == nil:
 		return key, nil
 	case errors.Is(err, keystore.ErrToken):
-		return nil, newFault(codeMalformedKey, "a token was given where an account key is needed; push an account key")
+		return s.openToken(text)
 	case errors.Is(err, keystore.ErrMalformedKey):
 		return nil, newFault(codeMalformedKey, "%s", err)
 	}
@@ -149,10 +175,10 @@ func (p *push) apply(x *executor) {
 		return
 	}
 	if p.key == nil {
-		x.keys.ring.Empty()
+		x.keys.empty()
 		return
 	}
-	x.keys.ring.Replace(p.key)
+	x.keys.replace(p.key)
 	p.key = nil
 }
 

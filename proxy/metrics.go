@@ -33,6 +33,7 @@ type metrics struct {
 	ended      [causeCount]prometheus.Counter
 	statements [classCount]prometheus.Counter
 	refusals   *prometheus.CounterVec
+	keyCalls   *prometheus.CounterVec
 	delay      prometheus.Histogram
 
 	clientReceived, clientSent, backendReceived, backendSent prometheus.Counter
@@ -68,6 +69,10 @@ func newMetrics(reg prometheus.Registerer, plans *rewrite.CacheStats) *metrics {
 			Namespace: "latchkey", Name: "refusals_total",
 			Help: "ERR packets that came from the proxy and not from the backend, by error number.",
 		}, []string{"code"}),
+		keyCalls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "latchkey", Name: "key_procedures_total",
+			Help: "Calls of key procedures over an owner, by procedure and result: ok, denied, delayed, tampered, error.",
+		}, []string{"procedure", "result"}),
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "latchkey", Name: "request_delay_seconds",
 			Help:    "Time from having read a request to having sent it on: what planning, sealing and side queries add.",
@@ -93,7 +98,7 @@ func newMetrics(reg prometheus.Registerer, plans *rewrite.CacheStats) *metrics {
 		m.statements[c] = counter("statements_total", "Statements, by class.", prometheus.Labels{"class": statementClass(c).String()})
 	}
 	if reg != nil {
-		reg.MustRegister(append(all, m.refusals, m.delay)...)
+		reg.MustRegister(append(all, m.refusals, m.keyCalls, m.delay)...)
 	}
 	return m
 }

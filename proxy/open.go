@@ -264,7 +264,7 @@ func (o *opener) locked(c *openColumn) (canonical []byte, null bool, err error) 
 		return c.locked, false, nil
 	}
 	if c.column.ServiceKey == "" && o.keys.ring.Len() == 0 {
-		return nil, false, errNoKey(c.column)
+		return nil, false, o.keys.noKey(c.column)
 	}
 	return nil, false, errLocked(c.column)
 }

@@ -531,6 +531,11 @@ func (x *executor) executeLocal(s *preparedStatement, e *wire.Execute) error {
 	x.fillLong(s, e)
 	v := values{st: &s.st, charset: s.charset, params: e.Params}
 	if s.plan.Call != nil {
+		if len(s.plan.Call.Args) > 0 && x.facts.stale {
+			if err := x.refresh(); err != nil {
+				return x.refuse(err)
+			}
+		}
 		answer, err := x.call(s.plan.Call, &v)
 		if err != nil {
 			return x.refuse(err)

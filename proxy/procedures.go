@@ -11,10 +11,10 @@ import (
 	"latchkey/rewrite"
 )
 
-// table is a resultset that the proxy makes itself: one row of text columns.
+// table is a resultset that the proxy makes itself, of text columns.
 type table struct {
 	columns []string
-	row     []string
+	rows    [][]string
 }
 
 // local answers a statement that the backend never sees.
@@ -48,7 +48,10 @@ func (x *executor) call(call *rewrite.Call, v *values) (*table, error) {
 	case "lock":
 		return x.callLock(call)
 	}
-	return nil, newFault(codeNotUnderstood, "this version has no such procedure in schema latchkey; it has new_key(), add_key(key), status() and lock()")
+	if _, ok := ownerCalls[call.Name]; ok {
+		return x.callOwner(call, v)
+	}
+	return nil, newFault(codeNotUnderstood, "there is no such procedure in schema latchkey; docs/keys.md lists them")
 }
 
 // arguments checks how many arguments a procedure got.
@@ -73,7 +76,7 @@ func (x *executor) callNewKey(call *rewrite.Call) (*table, error) {
 		return nil, newFault(codeNotPossible, "no random numbers can be had")
 	}
 	defer key.Wipe()
-	return &table{[]string{"account_key"}, []string{string(key.Text())}}, nil
+	return &table{[]string{"account_key"}, [][]string{{string(key.Text())}}}, nil
 }
 
 // callAddKey adds a key to the keyring.
@@ -99,11 +102,11 @@ func (x *executor) callAddKey(call *rewrite.Call, v *values) (*table, error) {
 	if err != nil {
 		return nil, newFault(codeNotPossible, "no more keys fit on the keyring of one connection")
 	}
-	return &table{[]string{"key_id"}, []string{id}}, nil
+	return &table{[]string{"key_id"}, [][]string{{id}}}, nil
 }
 
-// callStatus tells what is on the keyring: how many keys, their ids, the id of the one that seals, and whether keys may be
-// pushed over this connection.
+// callStatus tells what is on the keyring: how many keys, their ids, the id of the one that seals, whether keys may be pushed
+// over this connection, and, for a key that came from a key slot, whose it is and until when.
 func (x *executor) callStatus(call *rewrite.Call) (*table, error) {
 	if err := arguments(call, 0); err != nil {
 		return nil, err
@@ -112,26 +115,43 @@ func (x *executor) callStatus(call *rewrite.Call) (*table, error) {
 	for _, key := range x.keys.ring.Keys() {
 		ids = append(ids, key.ID().String())
 	}
-	sealing, mayPush := "", "no"
+	sealing, mayPush, owner, expires := "", "no", "", ""
 	if len(ids) > 0 {
 		sealing = ids[0]
+		if name, until, ok := x.keys.ring.Keys()[0].Owner(); ok {
+			owner, expires = name, timeText(until)
+		}
 	}
 	if x.mayPush() {
 		mayPush = "yes"
 	}
 	return &table{
-		[]string{"keys", "key_ids", "sealing_key_id", "may_push"},
-		[]string{strconv.Itoa(len(ids)), strings.Join(ids, ","), sealing, mayPush},
+		[]string{"keys", "key_ids", "sealing_key_id", "may_push", "owner", "expires_at"},
+		[][]string{{strconv.Itoa(len(ids)), strings.Join(ids, ","), sealing, mayPush, owner, expires}},
 	}, nil
 }
 
-// callLock empties the keyring.
+// callLock empties the keyring and revokes the tokens that opened its keys. When they cannot be revoked the keyring is empty
+// all the same, and the client is told.
 func (x *executor) callLock(call *rewrite.Call) (*table, error) {
 	if err := arguments(call, 0); err != nil {
 		return nil, err
 	}
-	x.keys.ring.Empty()
-	return &table{[]string{"keys"}, []string{"0"}}, nil
+	var failed error
+	for _, k := range x.keys.ring.Keys() {
+		owner, _, ok := k.Owner()
+		if !ok {
+			continue
+		}
+		err := x.env.Vault.Lock(x.ctx, k)
+		x.audit("lock", owner, err)
+		failed = cmp.Or(failed, err)
+	}
+	x.keys.empty()
+	if failed != nil {
+		return nil, x.keystoreFault(failed)
+	}
+	return &table{[]string{"keys"}, [][]string{{"0"}}}, nil
 }
 
 // answerMore is answer for one of several statements of a packet.
@@ -155,31 +175,39 @@ func (x *executor) answerOK(more bool) error {
 // ASCII.
 const collationUTF8MB4 uint16 = 45
 
-// answerTable answers with a resultset of one row.
+// answerTable answers with a resultset.
 func (x *executor) answerTable(t *table, binary, more bool) error {
 	a := x.answerMore(more)
 	columns := make([]wire.Column, len(t.columns))
-	row := make([][]byte, len(t.columns))
 	for i, name := range t.columns {
-		row[i] = []byte(t.row[i])
+		longest := 64
+		for _, row := range t.rows {
+			longest = max(longest, len(row[i]))
+		}
 		columns[i] = wire.Column{
 			Catalog: []byte("def"), Name: []byte(name), Charset: cmp.Or(x.facts.conv.ResultsCollation, collationUTF8MB4),
-			Length: uint32(max(4*len(row[i]), 256)), Type: wire.TypeVarString, Flags: wire.FlagNotNull, Decimals: 39,
+			Length: uint32(4 * longest), Type: wire.TypeVarString, Flags: wire.FlagNotNull, Decimals: 39,
 		}
 	}
 	if err := a.Columns(columns); err != nil {
 		return err
 	}
-	var err error
-	if binary {
-		err = a.BinaryRow(row...)
-	} else {
-		err = a.TextRow(row...)
+	row := make([][]byte, len(t.columns))
+	for _, values := range t.rows {
+		for i, value := range values {
+			row[i] = []byte(value)
+		}
+		var err error
+		if binary {
+			err = a.BinaryRow(row...)
+		} else {
+			err = a.TextRow(row...)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = a.End(0)
-	}
-	if err != nil {
+	if err := a.End(0); err != nil {
 		return err
 	}
 	return x.client.Flush()

@@ -15,6 +15,10 @@ type Protection struct {
 	Services *keystore.ServiceKeys
 	// Cache opens the account keys that clients push.
 	Cache *keystore.Cache
+	// Vault has the keys of owners who unlock by password or token; nil when there is no fleet secret.
+	Vault *keystore.Vault
+	// KeyAccounts are the logins that may enroll, unlock, recover and register owners, Admins those that may act for any owner.
+	KeyAccounts, Admins []string
 	// Accounts are the logins that cannot push a key, by login name.
 	Accounts map[string]Account
 	// AllowInsecureKeys accepts keys over connections that are neither TLS nor from this machine.

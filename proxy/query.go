@@ -242,6 +242,8 @@ func (x *executor) planNeedsFacts(plan *rewrite.Plan, err error) bool {
 		return true
 	case plan.Prepare != nil || plan.Execute != nil:
 		return true
+	case plan.Call != nil && len(plan.Call.Args) > 0:
+		return true // arguments are text in the session's character set
 	case plan.Class == rewrite.Local || plan.Effects&rewrite.Diagnostics != 0 && plan.Class == rewrite.Pass && !plan.Touches:
 		return false
 	}

@@ -17,7 +17,7 @@ type schemaConn struct{ *client.Conn }
 
 // dialSchema connects and sets the session so that information_schema prints the same text on every server.
 func dialSchema(ctx context.Context, cfg *SchemaConfig) (*schemaConn, error) {
-	password, err := readPassword(cfg.PasswordFile)
+	password, err := cfg.Password()
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,9 @@ func dialSchema(ctx context.Context, cfg *SchemaConfig) (*schemaConn, error) {
 	return &schemaConn{conn}, nil
 }
 
-func readPassword(file string) (string, error) {
+// Password reads the password of the proxy's own account.
+func (c *SchemaConfig) Password() (string, error) {
+	file := c.PasswordFile
 	if file == "" {
 		return "", nil
 	}

@@ -14,6 +14,28 @@ type keyset struct {
 	ring     *keystore.Keyring
 	services *keystore.ServiceKeys
 	now      func() time.Time
+	// revoked says that a key was taken off the keyring because its token expired or was revoked.
+	revoked bool
+}
+
+// replace makes key the only one on the keyring, taking over the caller's hold on it.
+func (k *keyset) replace(key *keystore.UserKey) {
+	k.ring.Replace(key)
+	k.revoked = false
+}
+
+// empty empties the keyring.
+func (k *keyset) empty() {
+	k.ring.Empty()
+	k.revoked = false
+}
+
+// noKey says why there is no key for column.
+func (k *keyset) noKey(column *rewrite.Protected) *fault {
+	if k.revoked {
+		return errRevoked(column)
+	}
+	return errNoKey(column)
 }
 
 // sealing returns the key that seals cells of column.
@@ -28,7 +50,7 @@ func (k *keyset) sealing(column *rewrite.Protected) (*cell.Key, error) {
 	}
 	user, ok := k.ring.Sealing()
 	if !ok {
-		return nil, errNoKey(column)
+		return nil, k.noKey(column)
 	}
 	key, err := user.ColumnKey(column.Context, 0)
 	return key, keyFault(column, err)
@@ -62,7 +84,7 @@ func (k *keyset) ids(column *rewrite.Protected) []cell.KeyID {
 	}
 	var ids []cell.KeyID
 	for _, user := range k.ring.Keys() {
-		ids = append(ids, user.ID())
+		ids = append(ids, user.IDs()...)
 	}
 	return ids
 }
@@ -78,7 +100,7 @@ func (k *keyset) sealIndex(column *rewrite.Protected) (*cell.IndexKey, error) {
 	}
 	user, ok := k.ring.Sealing()
 	if !ok {
-		return nil, errNoKey(column)
+		return nil, k.noKey(column)
 	}
 	index, err := user.IndexKey(tagRule(column))
 	return index, keyFault(column, err)
@@ -97,7 +119,7 @@ func (k *keyset) indexes(column *rewrite.Protected) ([]*cell.IndexKey, error) {
 	}
 	users := k.ring.Keys()
 	if len(users) == 0 {
-		return nil, errNoKey(column)
+		return nil, k.noKey(column)
 	}
 	indexes := make([]*cell.IndexKey, len(users))
 	for i, user := range users {

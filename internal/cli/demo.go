@@ -40,7 +40,8 @@ CREATE TABLE journal.entries (
 CREATE USER app@127.0.0.1 IDENTIFIED BY 'demo';
 GRANT ALL ON journal.* TO app@127.0.0.1;
 CREATE USER latchkey@127.0.0.1;
-GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS ON *.* TO latchkey@127.0.0.1;`
+GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS ON *.* TO latchkey@127.0.0.1;
+GRANT ALL ON latchkey_keys.* TO latchkey@127.0.0.1;`
 
 	demoPolicy = `databases:
   journal:

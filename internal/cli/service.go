@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"latchkey/configs"
 	"latchkey/keystore"
+	"latchkey/keystore/tables"
 	"latchkey/proxy"
 	"latchkey/rewrite"
 )
@@ -27,6 +29,8 @@ type service struct {
 	log    *slog.Logger
 	keys   *keys
 	cache  *keystore.Cache
+	tables *tables.Store   // nil without a fleet secret
+	vault  *keystore.Vault // the same
 	schema *proxy.SchemaLoader
 	server *proxy.Server
 
@@ -68,6 +72,9 @@ func (s *service) assemble() error {
 		return err
 	}
 	s.schema = proxy.NewSchemaLoader(schema, s.config.Policy)
+	if err := s.openVault(&schema); err != nil {
+		return err
+	}
 	accounts := make(map[string]proxy.Account, len(s.config.Accounts))
 	for login, account := range s.config.Accounts {
 		accounts[login] = proxy.Account{Raw: account.Raw, Key: s.keys.accounts[login]}
@@ -81,6 +88,9 @@ func (s *service) assemble() error {
 			Schema:            s.schema,
 			Services:          s.keys.services,
 			Cache:             s.cache,
+			Vault:             s.vault,
+			KeyAccounts:       keystoreConfig.Accounts,
+			Admins:            keystoreConfig.Admins,
 			Accounts:          accounts,
 			AllowInsecureKeys: s.config.AllowInsecureKeys,
 			KeyringIdle:       s.config.KeyringIdle,
@@ -97,6 +107,10 @@ func (s *service) assemble() error {
 func (s *service) close() {
 	if s.cache != nil {
 		s.cache.Purge()
+	}
+	if s.vault != nil {
+		s.vault.Close()
+		s.tables.Close()
 	}
 	s.keys.close()
 }
@@ -123,6 +137,7 @@ func (s *service) run(ctx context.Context, reload <-chan struct{}, ready func(cl
 	}
 	workers.Go(func() { _ = s.schema.Run(background) })
 	workers.Go(func() { s.expireKeys(background) })
+	workers.Go(func() { s.tendKeystore(background) })
 	failed := make(chan error, 1)
 	workers.Go(func() { failed <- s.server.Serve(listener) })
 	ready(listener.Addr(), adminAddr)
@@ -179,8 +194,82 @@ func (s *service) expireKeys(ctx context.Context) {
 		select {
 		case <-tick.C:
 			s.cache.Expire()
+			if s.vault != nil {
+				s.vault.Expire()
+			}
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// openVault makes the vault over the keystore's tables, which are made at first use. Without a fleet secret there is none.
+func (s *service) openVault(backend *proxy.SchemaConfig) error {
+	k := &s.config.Keystore
+	if s.keys.fleet == nil {
+		return nil
+	}
+	s.tables = tables.New(tables.Config{
+		Address: backend.Address, User: backend.User, Password: backend.Password, TLS: backend.TLS,
+		Database: k.Database, Realm: k.Realm, Fingerprint: s.keys.fleet.Fingerprint(k.Realm),
+	})
+	config := keystore.VaultConfig{
+		Realm: k.Realm, Fleet: s.keys.fleet, Store: s.tables, Rand: rand.Reader, TokenTTL: k.TokenTTL, Sliding: k.TokenSliding,
+		ForgetGrace: k.ForgetGrace, CacheSize: k.CacheSize, CacheTTL: k.CacheTTL, Cost: k.Password, ShredList: k.ShredList,
+	}
+	if k.Escrow != "" {
+		key, ok := s.keys.services.Lookup(k.Escrow)
+		if !ok {
+			return fmt.Errorf("keystore.escrow: there is no service key %s", k.Escrow)
+		}
+		config.Escrow = key
+		s.log.Warn("escrow is on: the operator can open the key of every owner who is enrolled", "service_key", k.Escrow)
+	}
+	vault, err := keystore.NewVault(config)
+	if err != nil {
+		s.tables.Close()
+		return fmt.Errorf("keystore: %w", err)
+	}
+	s.vault = vault
+	return nil
+}
+
+const (
+	// keystoreRetry is the pause before the tables are tried again.
+	keystoreRetry = 5 * time.Second
+	// keystoreTend is how often owners whose time has come are looked for.
+	keystoreTend = time.Minute
+)
+
+// tendKeystore makes or upgrades the keystore's tables, and then destroys the key slots of forgotten owners when their time
+// has come.
+func (s *service) tendKeystore(ctx context.Context) {
+	if s.vault == nil {
+		return
+	}
+	ready := false
+	for pause := time.Duration(0); ; {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = keystoreTend
+		if !ready {
+			if err := s.tables.Setup(ctx); err != nil {
+				s.log.Warn("the keystore is not usable: nobody can enroll or unlock", "error", err)
+				pause = keystoreRetry
+				continue
+			}
+			ready = true
+			s.log.Info("keystore ready", "database", s.config.Keystore.Database)
+		}
+		done, err := s.vault.Destroy(ctx)
+		for _, owner := range done {
+			s.log.Info("key slots destroyed", "owner", s.vault.OwnerHash(owner))
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("keystore", "error", err)
 		}
 	}
 }

@@ -38,6 +38,8 @@ type Config struct {
 	Databases string
 	// Accounts are the logins of `keystore.accounts`.
 	Accounts []string
+	// Keystore is YAML below `keystore:`, each line indented by two blanks, for what the other fields do not set.
+	Keystore string
 	// Extra is YAML at top level, for every other setting.
 	Extra string
 	// ServiceKeys are names of service keys; each gets a fresh key.
@@ -169,16 +171,24 @@ keystore:
   secret_file: %s
   accounts: [%s]
   service_keys:%s
-%s
+%s%s
 databases:
 %s
 `, p.Address, c.Server.Addr(), user, filepath.Join(dir, "backend.password"), p.Admin, filepath.Join(dir, "fleet.secret"),
-		strings.Join(c.Accounts, ", "), keys.String(), c.Extra, strings.TrimRight(c.Databases, "\n"))
+		strings.Join(c.Accounts, ", "), keys.String(), c.keystore(), c.Extra, strings.TrimRight(c.Databases, "\n"))
 	if strings.TrimSpace(c.Databases) == "" {
 		text = strings.Replace(text, "databases:\n", "databases: {}\n", 1)
 	}
 	p.file(tb, "latchkey.yaml", text)
 	return p
+}
+
+// keystore is the setting Keystore as whole lines.
+func (c *Config) keystore() string {
+	if c.Keystore == "" {
+		return ""
+	}
+	return strings.TrimRight(c.Keystore, "\n") + "\n"
 }
 
 func (p *Proxy) file(tb testing.TB, name, content string) {

@@ -10,6 +10,7 @@ last section of docs/format.md. All secrets in them are counting bytes and
 protect nothing.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -18,6 +19,7 @@ import struct
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 MAGIC = bytes.fromhex("ff4c4b")
 REALM = "main"
@@ -142,6 +144,69 @@ def index_key(user, context, collation, pad, version):
     return derive(user["search_root"], "latchkey/v1/tag", context, collation, pad, struct.pack(">I", version))
 
 
+def slot_vector(name, fleet, user_keys, kind, extra, raw_secret, label_secret, peppered, not_after=0, label=""):
+    """One key slot of owner 42, as it is stored, and what opens it."""
+    owner, slot_id = "42", bytes(range(0xC0 + kind, 0xD0 + kind))
+    pepper = derive(fleet, "latchkey/v1/pepper") if peppered else b""
+    secret = derive(raw_secret + pepper, label_secret, owner, slot_id)
+    share = derive(secret, "latchkey/v1/slot-share", owner, slot_id)
+    private = derive(secret, "latchkey/v1/slot-private", owner, slot_id)
+    key = X25519PrivateKey.from_private_bytes(private)
+    fresh = X25519PrivateKey.from_private_bytes(bytes(range(0xE0, 0x100)))
+    search, cells = user_keys
+    payload = b"\x01" + search + bytes([len(cells)]) + b"".join(cells)
+    head = part("latchkey/v1/slot") + part(REALM) + part(owner) + b"\x01" + slot_id + bytes([kind])
+    head += struct.pack(">QQ", 1790000000, not_after) + part(label) + extra
+    head += key.public_key().public_bytes_raw() + fresh.public_key().public_bytes_raw()
+    common = fresh.exchange(key.public_key())
+    kek = derive(common + share, "latchkey/v1/slot-kek", hashlib.sha256(head).digest())
+    wrapped = AESGCM(kek).encrypt(bytes(12), payload, head)
+    nonce = bytes(range(0xA0, 0xAC))
+    box = nonce + AESGCM(derive(search, "latchkey/v1/slot-box", owner, slot_id)).encrypt(nonce, share, slot_id)
+    stored = head + part(box) + part(wrapped)
+    return {
+        "name": name, "kind": kind, "owner": owner, "slot_id": slot_id, "slot_secret": secret, "share": share,
+        "private": private, "kek": kek, "payload": payload, "slot": stored,
+    }
+
+
+def crockford(raw):
+    n = int.from_bytes(raw, "big")
+    return "".join(ALPHABET[n >> (5 * i) & 31] for i in reversed(range(len(raw) * 8 // 5)))
+
+
+def slot_vectors(fleet, user):
+    search, first = derive(user, "latchkey/v1/search-root"), derive(user, "latchkey/v1/cell-root")
+    second = bytes(range(0x60, 0x80))
+    keys = search, [second, first]
+    password, salt = b"correct horse", bytes(range(0x10, 0x20))
+    hashed = Argon2id(salt=salt, length=32, iterations=1, lanes=1, memory_cost=8192).derive(password)
+    code = bytes(range(0x20, 0x34))
+    summed = code + hashlib.sha256(part("latchkey/v1/recovery-code") + part(code)).digest()[:5]
+    text_code = crockford(summed)
+    token_secret = bytes(range(0x40, 0x60))
+    slots = [
+        slot_vector("password", fleet, keys, 1, struct.pack(">IIB", 8192, 1, 1) + salt, hashed, "latchkey/v1/password-slot", True)
+        | {"password": password.decode()},
+        slot_vector("recovery", fleet, keys, 2, b"", code, "latchkey/v1/recovery-slot", False)
+        | {"code": "-".join(["LKR1"] + [text_code[i : i + 5] for i in range(0, 40, 5)])},
+        slot_vector("token", fleet, keys, 3, b"", token_secret, "latchkey/v1/token-slot", True, not_after=1790003600),
+        slot_vector("secret", fleet, keys, 4, b"", token_secret, "latchkey/v1/secret-slot", False) | {"given": token_secret},
+    ]
+    slots[2]["token"] = "LKT1-" + base64.urlsafe_b64encode(slots[2]["slot_id"] + token_secret).decode().rstrip("=")
+    record = part("latchkey/v1/owner") + part(REALM) + part("42") + b"\x01" + struct.pack(">QBQQ", 7, 1, 1790000000, 0)
+    record += b"\x02" + derive(second, "latchkey/v1/key-id", length=8) + derive(first, "latchkey/v1/key-id", length=8)
+    away = X25519PrivateKey.from_private_bytes(derive(second, "latchkey/v1/away-key"))
+    record += away.public_key().public_bytes_raw() + bytes([len(slots)])
+    for s in slots:
+        record += s["slot_id"] + bytes([s["kind"]]) + hashlib.sha256(s["slot"]).digest()
+    record_key = derive(fleet, "latchkey/v1/record")
+    return slots, {
+        "owner": "42", "generation": 7, "record_key": record_key, "record": record,
+        "mac": mac(record_key, part("latchkey/v1/owner") + part(record)),
+    }
+
+
 def main():
     keystore = pathlib.Path(__file__).parent.parent
     user = user_key(bytes(range(32)))
@@ -233,11 +298,13 @@ def main():
             "away": away_mac, "schema": schema, "annotation": body, "annotation_mac": mac(schema, body)[:16],
         },
     }
+    slots, record = slot_vectors(fleet, bytes(range(32)))
     write(keystore / "testdata/vectors.json", keys)
+    write(keystore / "testdata/slots.json", {"fleet": fleet, "realm": REALM, "slots": slots, "record": record})
     write(keystore / "cell/testdata/cells.json", cells)
     write(keystore / "cell/testdata/away.json", away)
     write(keystore / "cell/testdata/bad.json", [{"name": n, "cell": c, "want": w} for n, c, w in bad])
-    page(keystore.parent / "docs/format.md", hexes(keys), hexes(cells), hexes(away))
+    page(keystore.parent / "docs/format.md", hexes(keys), hexes(cells), hexes(away), hexes(slots), hexes(record))
 
 
 def frameless(user, good):
@@ -247,7 +314,7 @@ def frameless(user, good):
     return head + AESGCM(key).encrypt(good[32:44], b"\x01rent\x00", head + place(REALM, "entries.title", None))
 
 
-def page(path, keys, cells, away):
+def page(path, keys, cells, away, slots, record):
     """Puts the vectors into the page, between its two marks."""
     out = []
 
@@ -267,6 +334,9 @@ def page(path, keys, cells, away):
         block("Cell: " + v["name"], {k: v[k] for k in v if k != "name"})
     for v in away:
         block("Cell of kind a: " + v["name"], {k: v[k] for k in v if k != "name"})
+    for v in slots:
+        block("Key slot: " + v["name"], {k: v[k] for k in v if k != "name"})
+    block("Owner record of these key slots", record)
     text = path.read_text()
     head, rest = text.split("vectors.py -->\n")
     _, tail = rest.split("<!-- end of vectors -->")

@@ -1,0 +1,363 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+)
+
+// Slot is what is shown of a key slot.
+type Slot struct {
+	ID      SlotID
+	Kind    SlotKind
+	Label   string
+	Created time.Time
+	Expires time.Time // zero is never
+}
+
+// Slots returns the key slots of an owner that open a key, in the order in which they were made.
+func (v *Vault) Slots(ctx context.Context, owner string) ([]Slot, error) {
+	if err := checkOwner(owner); err != nil {
+		return nil, err
+	}
+	w, err := v.load(ctx, owner)
+	switch {
+	case err != nil:
+		return nil, err
+	case w == nil:
+		return nil, ErrNoOwner
+	case w.record.state == ownerForgotten || w.record.state == ownerDestroyed:
+		return nil, ErrForgotten
+	}
+	now := v.config.Now().Unix()
+	var all []Slot
+	for i := range w.record.slots {
+		s := w.slots[w.record.slots[i].id]
+		if s == nil || s.expired(now) {
+			continue
+		}
+		shown := Slot{ID: s.id, Kind: s.kind, Label: s.label, Created: time.Unix(s.created, 0)}
+		if s.notAfter != 0 {
+			shown.Expires = time.Unix(s.notAfter, 0)
+		}
+		all = append(all, shown)
+	}
+	return all, nil
+}
+
+// AddSlot adds a key slot for the user key k, which came from a slot of owner: kind recovery replaces the recovery code and
+// returns a fresh one; secret takes 32 bytes, as such or as hexadecimal digits; service is the operator's escrow.
+func (v *Vault) AddSlot(ctx context.Context, owner string, k *UserKey, kind SlotKind, secret []byte) (id SlotID, code []byte, err error) {
+	if k == nil || k.origin == nil || k.origin.owner != owner {
+		return id, nil, ErrNotFromSlot
+	}
+	keys, err := k.keys()
+	if err != nil {
+		return id, nil, err
+	}
+	defer keys.wipe()
+	var s *keySlot
+	switch kind {
+	case SlotRecovery:
+		s, code, err = v.recoverySlot(owner, keys)
+	case SlotSecret:
+		s, err = v.secretSlot(owner, keys, secret)
+	case SlotService:
+		if v.config.Escrow == nil {
+			return id, nil, ErrNoEscrow
+		}
+		s, err = v.serviceSlot(owner, keys)
+	default:
+		return id, nil, ErrBadKind
+	}
+	if err != nil {
+		return id, nil, err
+	}
+	err = v.change(ctx, owner, func(w *view) (*edit, error) {
+		if !w.active() || w.record.find(k.origin.slot) == nil {
+			return nil, ErrTokenGone
+		}
+		if !w.record.holds(k) {
+			return nil, ErrConflict // rotated elsewhere: the slot would hold the old key
+		}
+		e := &edit{put: []*keySlot{s}}
+		for i := range w.record.slots {
+			if old := &w.record.slots[i]; old.kind == kind && kind != SlotSecret {
+				e.drop = append(e.drop, old.id)
+			}
+		}
+		return e, nil
+	})
+	if err != nil {
+		clear(code)
+		return id, nil, err
+	}
+	return s.id, code, nil
+}
+
+func (v *Vault) secretSlot(owner string, keys *userKeys, secret []byte) (*keySlot, error) {
+	raw, err := parseSecret(secret)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(raw[:])
+	s, err := v.newSlot(SlotSecret)
+	if err != nil {
+		return nil, err
+	}
+	k := unpeppered(raw[:], labelSecretSlot, v.config.Realm, owner, s.id)
+	defer clear(k[:])
+	return s, s.fill(v.config.Realm, owner, k, keys, v.config.Rand)
+}
+
+// DropSlot takes a key slot away; a token is revoked by it. The last one that opens the key stays: ErrLastSlot.
+func (v *Vault) DropSlot(ctx context.Context, owner string, id SlotID) error {
+	if err := checkOwner(owner); err != nil {
+		return err
+	}
+	err := v.change(ctx, owner, func(w *view) (*edit, error) {
+		s := w.record.find(id)
+		if s == nil || !w.active() {
+			return nil, ErrNoSlot
+		}
+		switch s.kind {
+		case SlotPassword, SlotRecovery, SlotSecret:
+			if w.record.openers() == 1 {
+				return nil, ErrLastSlot
+			}
+		}
+		return &edit{drop: []SlotID{id}}, nil
+	})
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c, ok := v.tokens.Peek(id); ok {
+		c.key.origin.gone.Store(true)
+		v.tokens.Remove(id)
+	}
+	return nil
+}
+
+// Rotate gives the owner of k a new cell root; the search root stays, and with it all tags. Old cell roots stay for reading.
+// Every slot is wrapped anew, in one change. The caller releases the key that is returned.
+func (v *Vault) Rotate(ctx context.Context, k *UserKey) (*UserKey, error) {
+	o := k.origin
+	if o == nil {
+		return nil, ErrNotFromSlot
+	}
+	old, err := k.keys()
+	if err != nil {
+		return nil, err
+	}
+	defer old.wipe()
+	keys, err := old.rotated(v.config.Rand)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.wipe()
+	key, err := keys.userKey(v.config.Realm)
+	if err != nil {
+		return nil, err
+	}
+	var notAfter int64
+	err = v.change(ctx, o.owner, func(w *view) (*edit, error) {
+		if !w.active() || w.slots[o.slot] == nil {
+			return nil, ErrTokenGone
+		}
+		if !w.record.holds(k) {
+			return nil, ErrConflict
+		}
+		notAfter = w.slots[o.slot].notAfter
+		e := &edit{}
+		for i := range w.record.slots {
+			s := w.slots[w.record.slots[i].id]
+			if s == nil {
+				// Somebody deleted or changed the row: it would be lost, and the owner should know before the old key is gone.
+				return nil, ErrTampered
+			}
+			if err := s.rewrap(v.config.Realm, o.owner, old, keys, v.config.Rand); err != nil {
+				return nil, err
+			}
+			e.put = append(e.put, s)
+		}
+		return e, w.record.describe(key)
+	})
+	if err != nil {
+		key.Release()
+		return nil, err
+	}
+	v.stale(o.owner)
+	v.exchange(o, key, notAfter)
+	return key, nil
+}
+
+// stale has the keys of an owner in the cache looked up again at their next use.
+func (v *Vault) stale(owner string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, id := range v.tokens.Keys() {
+		if c, ok := v.tokens.Peek(id); ok && c.key.origin.owner == owner {
+			c.key.origin.checked.Store(0)
+		}
+	}
+}
+
+// Register records the public half of k, an account key that its owner keeps, so that it is known whose it is. Doing it again
+// changes nothing.
+func (v *Vault) Register(ctx context.Context, owner string, k *UserKey) error {
+	if err := checkOwner(owner); err != nil {
+		return err
+	}
+	if k.origin != nil {
+		return ErrEnrolled
+	}
+	for {
+		w, err := v.load(ctx, owner)
+		if err != nil {
+			return err
+		}
+		if w != nil && w.record.state == ownerRegistered && w.record.holds(k) {
+			return nil
+		}
+		if err := notEnrolled(w); err != nil {
+			return err
+		}
+		w = &view{record: &ownerRecord{realm: v.config.Realm, owner: owner, state: ownerRegistered}}
+		if err := w.record.describe(k); err != nil {
+			return err
+		}
+		if err := v.commit(ctx, w, &edit{}); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}
+
+// Receipt says what Forget did.
+type Receipt struct {
+	Owner string
+	// Slots is how many key slots are destroyed, or will be.
+	Slots int
+	// DestroyAt is when they are; not after now when they were at once.
+	DestroyAt time.Time
+}
+
+// Forget puts a tombstone in the place of an owner: no proxy opens the key again. The key slots are destroyed after the
+// configured time, by Destroy; until then Restore undoes it.
+func (v *Vault) Forget(ctx context.Context, owner string) (*Receipt, error) {
+	if err := checkOwner(owner); err != nil {
+		return nil, err
+	}
+	// First, so that no crash leaves an owner forgotten here and not on the list.
+	if err := v.shredIfThere(ctx, owner); err != nil {
+		return nil, err
+	}
+	receipt := &Receipt{Owner: owner}
+	err := v.change(ctx, owner, func(w *view) (*edit, error) {
+		now := v.config.Now()
+		if w.record.state == ownerDestroyed || w.record.state == ownerForgotten && w.record.destroyAfter != 0 {
+			return nil, ErrForgotten
+		}
+		receipt.Slots, receipt.DestroyAt = len(w.record.slots), now.Add(v.config.ForgetGrace)
+		w.record.destroyAfter = receipt.DestroyAt.Unix()
+		if v.config.ForgetGrace > 0 && w.record.state != ownerRegistered {
+			w.record.state = ownerForgotten
+			return &edit{}, nil
+		}
+		w.record.state = ownerDestroyed
+		return &edit{dropAll: true}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.revoke(owner, nil)
+	return receipt, nil
+}
+
+// shredIfThere puts an owner who is there on the shred list.
+func (v *Vault) shredIfThere(ctx context.Context, owner string) error {
+	w, err := v.load(ctx, owner)
+	if err != nil {
+		return err
+	}
+	if w == nil {
+		return ErrNoOwner
+	}
+	return v.shred.add(v.shredID(owner), v.config.Now())
+}
+
+// Restore undoes Forget as long as the key slots are there. Tokens stay revoked.
+func (v *Vault) Restore(ctx context.Context, owner string) error {
+	if err := checkOwner(owner); err != nil {
+		return err
+	}
+	err := v.change(ctx, owner, func(w *view) (*edit, error) {
+		if w.record.state != ownerForgotten {
+			return nil, ErrNotForgotten
+		}
+		w.record.state, w.record.destroyAfter = ownerActive, 0
+		e := &edit{}
+		for i := range w.record.slots {
+			if w.record.slots[i].kind == SlotToken {
+				e.drop = append(e.drop, w.record.slots[i].id)
+			}
+		}
+		return e, nil
+	})
+	if errors.Is(err, ErrNoOwner) {
+		err = ErrNotForgotten
+	}
+	if err != nil {
+		return err
+	}
+	return v.shred.remove(v.shredID(owner), v.config.Now())
+}
+
+// Destroy destroys the key slots of owners whose time has come, and returns who they were. Somebody calls it now and then.
+func (v *Vault) Destroy(ctx context.Context) ([]string, error) {
+	now := v.config.Now()
+	due, err := v.config.Store.Due(ctx, now, 100)
+	if err != nil {
+		return nil, err
+	}
+	var done []string
+	var problems []error
+	for _, owner := range due {
+		err := v.change(ctx, owner, func(w *view) (*edit, error) {
+			// What the store says about the time is not authenticated; the record is.
+			if w.record.state != ownerForgotten || w.record.destroyAfter == 0 || w.record.destroyAfter > now.Unix() {
+				return nil, ErrNotForgotten
+			}
+			w.record.state = ownerDestroyed
+			return &edit{dropAll: true}, nil
+		})
+		if err == nil {
+			done = append(done, owner)
+			err = v.shred.add(v.shredID(owner), now)
+		}
+		if err != nil && !errors.Is(err, ErrNotForgotten) {
+			problems = append(problems, err)
+		}
+	}
+	return done, errors.Join(append(problems, v.config.Store.DropAttempts(ctx, now.Add(-attemptsForgotten)))...)
+}
+
+// OwnerHash names an owner in logs: the first 8 bytes of a keyed hash, in hexadecimal digits.
+func (v *Vault) OwnerHash(owner string) string {
+	mac := v.config.Fleet.recordMAC(v.config.Realm, "latchkey/v1/audit", []byte(owner))
+	return SlotID(mac[:16]).String()[:16]
+}
+
+// shredID names an owner in the shred list.
+func (v *Vault) shredID(owner string) string {
+	mac := v.config.Fleet.recordMAC(v.config.Realm, "latchkey/v1/shred", []byte(owner))
+	return SlotID(mac[:16]).String()
+}
+
+// Fingerprint says which fleet secret the keystore of a realm belongs to, so that a proxy with another one is noticed.
+func (f *FleetSecret) Fingerprint(realm string) []byte {
+	mac := f.recordMAC(realm, "latchkey/v1/fleet-fingerprint", nil)
+	return bytes.Clone(mac[:16])
+}
