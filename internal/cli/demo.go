@@ -57,7 +57,7 @@ admin: {address: "127.0.0.1:0"}
 backend:
   address: %s
   account: {user: latchkey}
-keystore: {secret_file: fleet.secret}
+keystore: {secret_file: fleet.secret, accounts: [app]}
 `
 )
 
@@ -317,6 +317,7 @@ func (d *demo) showConnections() {
 	for _, entry := range demoEntries {
 		d.out.printf("  SET @latchkey = '%s';    (%s, user_id %d)\n", d.keys[entry.user], demoNames[entry.user], entry.user)
 	}
+	d.out.printf("  CALL latchkey.enroll('3', 'a password');    (a third user, whose key lies behind a password)\n")
 	d.out.printf("\nStraight to MariaDB:\n\n")
 	d.out.printf("  mariadb --protocol=tcp --host=127.0.0.1 --port=%d --user=root %s\n", d.server.Port(), demoDatabase)
 }
