@@ -98,9 +98,9 @@ func (s *Server) Serve(l net.Listener) error {
 	defer s.untrack(l)
 	var delay time.Duration
 	for {
-		// The slot is taken before Accept: a session that Shutdown does not see yet must not start
-		// behind its Wait.
-		s.sessions.Add(1)
+		if !s.reserve() {
+			return ErrServerClosed
+		}
 		conn, err := l.Accept()
 		if err != nil {
 			s.sessions.Done()
@@ -157,6 +157,19 @@ func (s *Server) untrack(l net.Listener) {
 	defer s.mu.Unlock()
 	s.serving.Add(-1)
 	delete(s.listeners, l)
+}
+
+// reserve counts a session in before it is accepted, unless the server is closing: one that Shutdown
+// does not see yet must not start behind its Wait, and counting under the lock that guards closing
+// keeps the two in order.
+func (s *Server) reserve() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Load() {
+		return false
+	}
+	s.sessions.Add(1)
+	return true
 }
 
 // serve runs one session from accepting to closing.
