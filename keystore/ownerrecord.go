@@ -44,6 +44,7 @@ type ownerRecord struct {
 	state        ownerState
 	changed      int64 // seconds since 1970
 	destroyAfter int64 // the same; state ownerForgotten
+	restored     int64 // the same; state ownerActive: when a Forget was last undone, 0 never
 	keyIDs       []cell.KeyID
 	public       [32]byte
 	slots        []slotEntry
@@ -57,7 +58,7 @@ func (o *ownerRecord) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, o.generation)
 	b = append(b, byte(o.state))
 	b = binary.BigEndian.AppendUint64(b, uint64(o.changed))
-	b = binary.BigEndian.AppendUint64(b, uint64(o.destroyAfter))
+	b = binary.BigEndian.AppendUint64(b, uint64(*o.when()))
 	b = append(b, byte(len(o.keyIDs)))
 	for _, id := range o.keyIDs {
 		b = append(b, id[:]...)
@@ -73,6 +74,14 @@ func (o *ownerRecord) encode() []byte {
 	return b
 }
 
+// when is the time whose meaning depends on the state.
+func (o *ownerRecord) when() *int64 {
+	if o.state == ownerActive {
+		return &o.restored
+	}
+	return &o.destroyAfter
+}
+
 // parseOwnerRecord reads what encode returns, and checks that it is about owner. The MAC has been verified before.
 func parseOwnerRecord(b []byte, realm, owner string) (*ownerRecord, error) {
 	if len(b) > maxRecordLen {
@@ -86,7 +95,8 @@ func parseOwnerRecord(b []byte, realm, owner string) (*ownerRecord, error) {
 	version := r.byte()
 	o.generation = r.uint64()
 	o.state = ownerState(r.byte())
-	o.changed, o.destroyAfter = int64(r.uint64()), int64(r.uint64())
+	o.changed = int64(r.uint64())
+	*o.when() = int64(r.uint64())
 	n := int(r.byte())
 	for range n {
 		var id cell.KeyID

@@ -74,6 +74,8 @@ const (
 	changeAttempts = 10
 	// maxTokens is how many tokens an owner may have; a new one takes the place of the oldest.
 	maxTokens = 32
+	// maxTombstones bounds how many forgotten owners are looked at at once.
+	maxTombstones = 100_000
 	// defaultWaiting is how many passwords may wait to be hashed.
 	defaultWaiting = 64
 )
@@ -145,6 +147,11 @@ type view struct {
 // active tells whether a key of the owner may be opened.
 func (w *view) active() bool { return w != nil && w.record.state == ownerActive }
 
+// doomed tells whether the owner has a tombstone, and key slots to be destroyed.
+func (w *view) doomed() bool {
+	return w != nil && w.record.state == ownerForgotten && w.record.destroyAfter != 0
+}
+
 // of returns a slot of a kind that has not expired, or nil.
 func (w *view) of(kind SlotKind, now int64) *keySlot {
 	if !w.active() {
@@ -196,7 +203,7 @@ func (v *Vault) verify(stored *StoredOwner) (*view, error) {
 	if !v.saw(record) {
 		return nil, ErrRollback
 	}
-	if record.state == ownerActive && v.shred.has(v.shredID(record.owner)) {
+	if record.state == ownerActive && v.shred.forgot(v.shredID(record.owner), record.restored) {
 		record.state = ownerForgotten
 	}
 	w := &view{record: record, slots: make(map[SlotID]*keySlot, len(stored.Slots))}
@@ -469,7 +476,7 @@ func (v *Vault) Enroll(ctx context.Context, owner string, password []byte) (*Ope
 	if err != nil {
 		return nil, err
 	}
-	if err := notEnrolled(w); err != nil || v.shred.has(v.shredID(owner)) {
+	if err := notEnrolled(w); err != nil || v.shred.forgot(v.shredID(owner), 0) {
 		return nil, cmpError(err, ErrForgotten)
 	}
 	s, secret, err := v.passwordSlot(ctx, owner, password)

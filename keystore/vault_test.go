@@ -557,3 +557,74 @@ func FuzzCodes(f *testing.F) {
 		}
 	})
 }
+
+// TestShredListFollows: what a crash or a failure kept off the shred list gets there, and what another proxy with another
+// list restored stays restored.
+func TestShredListFollows(t *testing.T) {
+	store, c := newMemStore(), newClock()
+	list := filepath.Join(t.TempDir(), "shred")
+	bare := testVault(t, store, c, nil)
+	listed := func() *Vault { return testVault(t, store, c, func(c *VaultConfig) { c.ShredList = list }) }
+	for _, owner := range []string{"a", "b"} {
+		mustOpen(t)(bare.Enroll(ctx, owner, []byte("password")))
+	}
+	backup := store.clone()
+	// As after a crash behind the tombstone.
+	if _, err := bare.Forget(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listed().Destroy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	store.restore(backup)
+	_, err := listed().Unlock(ctx, client("a"), []byte("password"))
+	wantErr(t, "unlock from a backup", err, ErrUnlock)
+	mustOpen(t)(listed().Unlock(ctx, client("b"), []byte("password")))
+
+	// A line that a crash tore says nothing, and spoils none behind it.
+	f, err := os.OpenFile(list, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("forget " + bare.shredID("b") + " 20"); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	v := listed()
+	mustOpen(t)(v.Unlock(ctx, client("b"), []byte("password")))
+	if _, err := v.Forget(ctx, "b"); err != nil {
+		t.Fatal(err)
+	}
+	if !listed().shred.forgot(v.shredID("b"), 0) {
+		t.Error("a line behind a torn one is not read")
+	}
+	c.pass(time.Second)
+	if err := testVault(t, store, c, nil).Restore(ctx, "b"); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t)(listed().Unlock(ctx, client("b"), []byte("password")))
+
+	// A list that cannot be written fails before anything is changed.
+	v = testVault(t, store, c, func(c *VaultConfig) { c.ShredList = list })
+	v.shred.path = filepath.Join(list, "nowhere")
+	if _, err := v.Forget(ctx, "b"); err == nil {
+		t.Error("an owner was forgotten without a shred list")
+	}
+	mustOpen(t)(listed().Unlock(ctx, client("b"), []byte("password")))
+	// One that fails afterwards is completed later.
+	v = testVault(t, store, c, func(c *VaultConfig) { c.ShredList = list })
+	store.conflict = func() { v.shred.path = filepath.Join(list, "nowhere") }
+	if _, err := v.Forget(ctx, "b"); err == nil {
+		t.Error("a receipt was given without a line on the shred list")
+	}
+	if _, err := v.Destroy(ctx); err == nil {
+		t.Error("the shred list was said to be complete")
+	}
+	v.shred.path = list
+	if _, err := v.Destroy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	store.restore(backup)
+	_, err = listed().Unlock(ctx, client("b"), []byte("password"))
+	wantErr(t, "unlock from a backup", err, ErrUnlock)
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -245,47 +246,40 @@ type Receipt struct {
 }
 
 // Forget puts a tombstone in the place of an owner: no proxy opens the key again. The key slots are destroyed after the
-// configured time, by Destroy; until then Restore undoes it.
+// configured time, by Destroy; until then Restore undoes it. After an error or a crash the owner is as before or forgotten;
+// Destroy then does what is left to do.
 func (v *Vault) Forget(ctx context.Context, owner string) (*Receipt, error) {
 	if err := checkOwner(owner); err != nil {
 		return nil, err
 	}
-	// First, so that no crash leaves an owner forgotten here and not on the list.
-	if err := v.shredIfThere(ctx, owner); err != nil {
+	if err := v.shred.writable(); err != nil {
 		return nil, err
 	}
 	receipt := &Receipt{Owner: owner}
+	var r *ownerRecord
 	err := v.change(ctx, owner, func(w *view) (*edit, error) {
-		now := v.config.Now()
-		if w.record.state == ownerDestroyed || w.record.state == ownerForgotten && w.record.destroyAfter != 0 {
+		r = w.record
+		if r.state == ownerDestroyed || w.doomed() {
 			return nil, ErrForgotten
 		}
-		receipt.Slots, receipt.DestroyAt = len(w.record.slots), now.Add(v.config.ForgetGrace)
-		w.record.destroyAfter = receipt.DestroyAt.Unix()
-		if v.config.ForgetGrace > 0 && w.record.state != ownerRegistered {
-			w.record.state = ownerForgotten
-			return &edit{}, nil
-		}
-		w.record.state = ownerDestroyed
-		return &edit{dropAll: true}, nil
+		receipt.Slots, receipt.DestroyAt = len(r.slots), v.config.Now().Add(v.config.ForgetGrace)
+		r.state, r.destroyAfter = ownerForgotten, receipt.DestroyAt.Unix()
+		return &edit{}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	v.revoke(owner, nil)
+	if err := v.shred.add(v.shredID(owner), r.changed); err != nil {
+		return nil, err
+	}
+	if v.config.ForgetGrace > 0 {
+		return receipt, nil
+	}
+	if err := v.destroy(ctx, owner); err != nil && !errors.Is(err, ErrNotForgotten) { // another proxy destroyed them
+		return nil, err
+	}
 	return receipt, nil
-}
-
-// shredIfThere puts an owner who is there on the shred list.
-func (v *Vault) shredIfThere(ctx context.Context, owner string) error {
-	w, err := v.load(ctx, owner)
-	if err != nil {
-		return err
-	}
-	if w == nil {
-		return ErrNoOwner
-	}
-	return v.shred.add(v.shredID(owner), v.config.Now())
 }
 
 // Restore undoes Forget as long as the key slots are there. Tokens stay revoked.
@@ -293,11 +287,13 @@ func (v *Vault) Restore(ctx context.Context, owner string) error {
 	if err := checkOwner(owner); err != nil {
 		return err
 	}
+	var at int64
 	err := v.change(ctx, owner, func(w *view) (*edit, error) {
-		if w.record.state != ownerForgotten {
+		if w.record.state != ownerForgotten || len(w.record.slots) == 0 {
 			return nil, ErrNotForgotten
 		}
-		w.record.state, w.record.destroyAfter = ownerActive, 0
+		at = v.config.Now().Unix()
+		w.record.state, w.record.restored = ownerActive, at
 		e := &edit{}
 		for i := range w.record.slots {
 			if w.record.slots[i].kind == SlotToken {
@@ -312,36 +308,64 @@ func (v *Vault) Restore(ctx context.Context, owner string) error {
 	if err != nil {
 		return err
 	}
-	return v.shred.remove(v.shredID(owner), v.config.Now())
+	return v.shred.remove(v.shredID(owner), at)
 }
 
-// Destroy destroys the key slots of owners whose time has come, and returns who they were. Somebody calls it now and then.
+// Destroy destroys the key slots of owners whose time has come, and returns who they were. It also finishes what a crash
+// kept Forget from doing. Somebody calls it at start and then now and then.
 func (v *Vault) Destroy(ctx context.Context) ([]string, error) {
 	now := v.config.Now()
+	problems := []error{v.completeShredList(ctx)}
 	due, err := v.config.Store.Due(ctx, now, 100)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(append(problems, err)...)
 	}
 	var done []string
-	var problems []error
 	for _, owner := range due {
-		err := v.change(ctx, owner, func(w *view) (*edit, error) {
-			// What the store says about the time is not authenticated; the record is.
-			if w.record.state != ownerForgotten || w.record.destroyAfter == 0 || w.record.destroyAfter > now.Unix() {
-				return nil, ErrNotForgotten
-			}
-			w.record.state = ownerDestroyed
-			return &edit{dropAll: true}, nil
-		})
+		err := v.destroy(ctx, owner)
 		if err == nil {
 			done = append(done, owner)
-			err = v.shred.add(v.shredID(owner), now)
-		}
-		if err != nil && !errors.Is(err, ErrNotForgotten) {
+		} else if !errors.Is(err, ErrNotForgotten) {
 			problems = append(problems, err)
 		}
 	}
 	return done, errors.Join(append(problems, v.config.Store.DropAttempts(ctx, now.Add(-attemptsForgotten)))...)
+}
+
+// destroy destroys the key slots of an owner whose time has come, and puts the owner on the shred list before. What the store
+// says about the time is not authenticated; the record is. The error for another owner is ErrNotForgotten.
+func (v *Vault) destroy(ctx context.Context, owner string) error {
+	return v.change(ctx, owner, func(w *view) (*edit, error) {
+		if !w.doomed() || w.record.destroyAfter > v.config.Now().Unix() {
+			return nil, ErrNotForgotten
+		}
+		if err := v.shred.add(v.shredID(owner), w.record.changed); err != nil {
+			return nil, err
+		}
+		w.record.state = ownerDestroyed
+		return &edit{dropAll: true}, nil
+	})
+}
+
+// completeShredList adds the tombstones that the shred list may lack since a crash or a failure.
+func (v *Vault) completeShredList(ctx context.Context) error {
+	if !v.shred.behind.Swap(false) {
+		return nil
+	}
+	owners, err := v.config.Store.Due(ctx, v.config.Now().Add(math.MaxInt64), maxTombstones)
+	problems := []error{err}
+	for _, owner := range owners {
+		w, err := v.load(ctx, owner)
+		if err == nil && w.doomed() {
+			err = v.shred.add(v.shredID(owner), w.record.changed)
+		}
+		problems = append(problems, err)
+	}
+	err = errors.Join(problems...)
+	if err != nil {
+		v.shred.behind.Store(true)
+	}
+	return err
 }
 
 // OwnerHash names an owner in logs: the first 8 bytes of a keyed hash, in hexadecimal digits.
