@@ -5,6 +5,7 @@ package latchkeytest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -34,6 +35,8 @@ const startTimeout = 60 * time.Second
 // Config is what a test decides. Server is required; the zero values of the rest are an empty policy.
 type Config struct {
 	Server *mariadbtest.Server
+	// Backend is host:port of what stands before the server; empty is the server itself.
+	Backend string
 	// Databases is the YAML below `databases:`, indented by two blanks.
 	Databases string
 	// Accounts are the logins of `keystore.accounts`.
@@ -174,7 +177,7 @@ keystore:
 %s%s
 databases:
 %s
-`, p.Address, c.Server.Addr(), user, filepath.Join(dir, "backend.password"), p.Admin, filepath.Join(dir, "fleet.secret"),
+`, p.Address, cmp.Or(c.Backend, c.Server.Addr()), user, filepath.Join(dir, "backend.password"), p.Admin, filepath.Join(dir, "fleet.secret"),
 		strings.Join(c.Accounts, ", "), keys.String(), c.keystore(), c.Extra, strings.TrimRight(c.Databases, "\n"))
 	if strings.TrimSpace(c.Databases) == "" {
 		text = strings.Replace(text, "databases:\n", "databases: {}\n", 1)
