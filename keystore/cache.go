@@ -1,7 +1,6 @@
 package keystore
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"sync"
@@ -76,9 +75,7 @@ func (c *Cache) OpenKey(k *AccountKey) (*UserKey, error) {
 }
 
 func (c *Cache) digest(k *AccountKey) (d [sha256.Size]byte) {
-	m := hmac.New(sha256.New, c.salt[:])
-	m.Write(k.secret[:])
-	m.Sum(d[:0])
+	protect(func() { authenticate(&d, c.salt[:], k.secret[:]) })
 	return d
 }
 

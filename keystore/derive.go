@@ -1,7 +1,7 @@
 package keystore
 
 import (
-	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -50,10 +50,28 @@ func derive(out, secret []byte, label, realm string, parts ...[]byte) {
 	for _, p := range parts {
 		info = cell.AppendPart(info, p)
 	}
-	okm, err := hkdf.Key(sha256.New, secret, nil, string(info), len(out))
-	if err != nil {
-		panic(fmt.Sprintf("keystore: internal error: HKDF refused %d bytes", len(out)))
+	var key [sha256.Size]byte
+	extracted := authenticate(&key, nil, secret)
+	for done, counter := 0, byte(1); done < len(out); counter++ {
+		if counter == 0 {
+			panic(fmt.Sprintf("keystore: internal error: HKDF gives no %d bytes", len(out)))
+		}
+		var block [sha256.Size]byte
+		previous := out[max(0, done-sha256.Size):done]
+		done += copy(out[done:], authenticate(&block, extracted, previous, info, []byte{counter}))
+		clear(block[:])
 	}
-	copy(out, okm)
-	clear(okm)
+	clear(key[:])
+}
+
+// authenticate returns HMAC-SHA256 of parts in sum, and leaves nothing else behind. It is what HKDF is made of; crypto/hkdf
+// would leave what it derives in memory.
+func authenticate(sum *[sha256.Size]byte, key []byte, parts ...[]byte) []byte {
+	m := hmac.New(sha256.New, key)
+	for _, p := range parts {
+		m.Write(p)
+	}
+	m.Sum(sum[:0])
+	cell.Erase(m)
+	return sum[:]
 }

@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -83,9 +84,11 @@ func TestDroppedKeysAreWiped(t *testing.T) {
 			secret := k.roots
 			ck := columnKey(t, k, "a.b", 0)
 			rule := TagRule{Context: "a.b", Collation: "utf8mb4_bin", Pad: PadSpace}
-			if _, err := k.IndexKey(rule); err != nil {
+			ik, err := k.IndexKey(rule)
+			if err != nil {
 				t.Fatal(err)
 			}
+			sealed := ck.Seal(nil, cell.Params{})
 			r.Replace(k)
 			drop(&r)
 			if *secret != (roots{}) {
@@ -106,10 +109,37 @@ func TestDroppedKeysAreWiped(t *testing.T) {
 			if k.Retain() {
 				t.Error("Retain revives a wiped key")
 			}
-			if _, _, err := ck.Open(nil, ck.Seal(nil, cell.Params{}), nil); err != nil {
-				t.Errorf("a column key in use fails when its user key is dropped: %v", err)
+			if _, _, err := ck.Open(nil, sealed, nil); !errors.Is(err, cell.ErrWiped) {
+				t.Errorf("opening with a column key of a dropped user key: error %v, want ErrWiped", err)
+			}
+			for what, use := range map[string]func(){"seal": func() { ck.Seal(nil, cell.Params{}) }, "tag": func() { ik.Tag(nil) }} {
+				if !panics(use) {
+					t.Errorf("a derived key of a dropped user key can still %s", what)
+				}
 			}
 		})
+	}
+}
+
+func panics(f func()) (panicked bool) {
+	defer func() { panicked = recover() != nil }()
+	f()
+	return false
+}
+
+// TestDerivedKeysOutliveTheirPlace: a statement may be using a column key that made room for another.
+func TestDerivedKeysOutliveTheirPlace(t *testing.T) {
+	k := userKey(t, 1)
+	defer k.Release()
+	first := columnKey(t, k, "first", 0)
+	for i := range keptUser {
+		columnKey(t, k, fmt.Sprint("column ", i), 0)
+	}
+	if again := columnKey(t, k, "first", 0); again == first {
+		t.Fatal("the first column key did not make room")
+	}
+	if _, _, err := first.Open(nil, columnKey(t, k, "first", 0).Seal(nil, cell.Params{}), nil); err != nil {
+		t.Error(err)
 	}
 }
 

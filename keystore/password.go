@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"golang.org/x/crypto/argon2"
+	"latchkey/keystore/argon2id"
 )
 
 // PasswordCost is what one guess at a password costs: the parameters of Argon2id (RFC 9106).
@@ -68,9 +68,8 @@ func (h *hasher) hash(ctx context.Context, password []byte, salt []byte, cost Pa
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	// Outside of protect: erasing the memory of Argon2id would cost as much as filling it, and it overwrites its first blocks
-	// itself.
-	return argon2.IDKey(password, salt, cost.Time, cost.Memory, cost.Threads, secretSize), nil
+	protect(func() { out, err = argon2id.Key(password, salt, cost.Time, cost.Memory, cost.Threads, secretSize) })
+	return out, err
 }
 
 // checkPassword refuses what cannot be a password.

@@ -2,9 +2,33 @@
 
 package keystore
 
-// protect runs f, which handles key bytes. Built with
-// GOEXPERIMENT=runtimesecret, the registers, the stack and, once unreachable,
-// the heap memory that f used are erased. This build has only the wiping that
-// the code does itself, which does not reach the expanded keys inside the
-// standard library's ciphers.
-func protect(f func()) { f() }
+// protectedStack is how much stack f may use in protect, in bytes. X25519, HMAC and AES-GCM use less than 4 KiB.
+const protectedStack = 16 << 10
+
+// protect runs f, which handles key bytes, on a stack of its own that is overwritten afterwards: what callees keep in their
+// frames stays there until something else happens to be written over it. What f puts on the heap it has to overwrite
+// itself.
+//
+// Built with GOEXPERIMENT=runtimesecret, the runtime does the same, also for registers and for a stack that the garbage
+// collector moves in between.
+func protect(f func()) {
+	failed := make(chan any)
+	go func() {
+		defer func() { failed <- recover() }()
+		// The stack grows now, so that it is not moved, and a copy left behind, while f runs.
+		overwriteStack(0)
+		defer overwriteStack(0)
+		f()
+	}()
+	if v := <-failed; v != nil {
+		panic(v)
+	}
+}
+
+// overwriteStack writes zeros over the stack below its caller. The result keeps the compiler from leaving the frame out.
+//
+//go:noinline
+func overwriteStack(i int) byte {
+	var frame [protectedStack]byte
+	return frame[i]
+}

@@ -184,6 +184,7 @@ func (s *keySlot) fill(realm, owner string, secret *slotSecret, keys *userKeys, 
 			return
 		}
 		defer clear(share[:])
+		defer cell.Erase(private)
 		copy(s.public[:], private.PublicKey().Bytes())
 		if s.box, err = sealBox(realm, owner, s.id, keys, &share, rand); err != nil {
 			return
@@ -205,6 +206,7 @@ func (s *keySlot) wrap(realm, owner string, share *[secretSize]byte, keys *userK
 	if err != nil {
 		return err
 	}
+	defer cell.Erase(fresh)
 	public, err := ecdh.X25519().NewPublicKey(s.public[:])
 	if err != nil {
 		return err
@@ -217,6 +219,7 @@ func (s *keySlot) wrap(realm, owner string, share *[secretSize]byte, keys *userK
 	copy(s.ephemeral[:], fresh.PublicKey().Bytes())
 	associated := s.associated(realm, owner)
 	aead := slotAEAD(realm, common, share, associated)
+	defer aead.erase()
 	plain := keys.encode()
 	defer clear(plain)
 	s.wrapped = aead.Seal(nil, make([]byte, nonceSize), plain, associated)
@@ -224,7 +227,7 @@ func (s *keySlot) wrap(realm, owner string, share *[secretSize]byte, keys *userK
 }
 
 // slotAEAD is AES-256-GCM under the key-encryption key of a slot.
-func slotAEAD(realm string, common []byte, share *[secretSize]byte, associated []byte) cipher.AEAD {
+func slotAEAD(realm string, common []byte, share *[secretSize]byte, associated []byte) *slotCipher {
 	secret := append(append(make([]byte, 0, 2*secretSize), common...), share[:]...)
 	var kek [secretSize]byte
 	digest := sha256.Sum256(associated)
@@ -235,7 +238,18 @@ func slotAEAD(realm string, common []byte, share *[secretSize]byte, associated [
 	return aead
 }
 
-func newGCM(key []byte) cipher.AEAD {
+// slotCipher is AES-256-GCM that can be overwritten after its one use.
+type slotCipher struct {
+	cipher.AEAD
+	block cipher.Block
+}
+
+func (c *slotCipher) erase() {
+	cell.Erase(c.AEAD)
+	cell.Erase(c.block)
+}
+
+func newGCM(key []byte) *slotCipher {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		panic(fmt.Sprintf("keystore: internal error: a key of %d bytes", len(key)))
@@ -244,7 +258,7 @@ func newGCM(key []byte) cipher.AEAD {
 	if err != nil {
 		panic("keystore: internal error: no GCM")
 	}
-	return aead
+	return &slotCipher{aead, block}
 }
 
 // open unwraps the user key. It returns errWrongSecret when secret is not that of the slot.
@@ -256,6 +270,7 @@ func (s *keySlot) open(realm, owner string, secret *slotSecret) (keys *userKeys,
 			return
 		}
 		defer clear(share[:])
+		defer cell.Erase(private)
 		peer, failure := ecdh.X25519().NewPublicKey(s.ephemeral[:])
 		if failure != nil {
 			err = errSlot
@@ -268,7 +283,9 @@ func (s *keySlot) open(realm, owner string, secret *slotSecret) (keys *userKeys,
 		}
 		defer clear(common)
 		associated := s.associated(realm, owner)
-		plain, failure := slotAEAD(realm, common, &share, associated).Open(nil, make([]byte, nonceSize), s.wrapped, associated)
+		aead := slotAEAD(realm, common, &share, associated)
+		defer aead.erase()
+		plain, failure := aead.Open(nil, make([]byte, nonceSize), s.wrapped, associated)
 		if failure != nil {
 			err = errWrongSecret
 			return
@@ -295,7 +312,7 @@ func (s *keySlot) rewrap(realm, owner string, old, keys *userKeys, rand io.Reade
 // errWrongSecret is for a secret that does not open a slot.
 var errWrongSecret = errors.New("keystore: the secret does not open the key slot")
 
-func boxAEAD(realm, owner string, id SlotID, keys *userKeys) cipher.AEAD {
+func boxAEAD(realm, owner string, id SlotID, keys *userKeys) *slotCipher {
 	var key [secretSize]byte
 	derive(key[:], keys.search[:], labelSlotBox, realm, []byte(owner), id[:])
 	defer clear(key[:])
@@ -308,14 +325,18 @@ func sealBox(realm, owner string, id SlotID, keys *userKeys, share *[secretSize]
 	if _, err := io.ReadFull(rand, nonce); err != nil {
 		return nil, err
 	}
-	return boxAEAD(realm, owner, id, keys).Seal(nonce, nonce, share[:], id[:]), nil
+	aead := boxAEAD(realm, owner, id, keys)
+	defer aead.erase()
+	return aead.Seal(nonce, nonce, share[:], id[:]), nil
 }
 
 func openBox(share *[secretSize]byte, realm, owner string, id SlotID, keys *userKeys, box []byte) error {
 	if len(box) != boxLen {
 		return errSlot
 	}
-	plain, err := boxAEAD(realm, owner, id, keys).Open(nil, box[:nonceSize], box[nonceSize:], id[:])
+	aead := boxAEAD(realm, owner, id, keys)
+	defer aead.erase()
+	plain, err := aead.Open(nil, box[:nonceSize], box[nonceSize:], id[:])
 	if err != nil {
 		return errSlot
 	}

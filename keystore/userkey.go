@@ -73,8 +73,9 @@ type roots struct {
 // for concurrent use.
 //
 // A UserKey is held by reference: whoever receives one from a constructor, from
-// Cache or from Retain calls Release once. The last Release wipes it; derived
-// keys already handed out stay usable.
+// Cache or from Retain calls Release once. The last Release wipes it and the keys
+// derived from it, so that these are used only while the user key is held. A
+// derived key that made room for others is wiped when nothing uses it any more.
 type UserKey struct {
 	cell.Opaque
 	realm string
@@ -152,7 +153,8 @@ func (k *UserKey) withID(id cell.KeyID) *UserKey {
 
 // keys copies the roots out of k. The caller wipes them.
 func (k *UserKey) keys() (*userKeys, error) {
-	keys := &userKeys{}
+	// With room for all, so that no copy is left behind.
+	keys := &userKeys{cells: make([][secretSize]byte, 0, 1+len(k.older))}
 	for _, u := range append([]*UserKey{k}, k.older...) {
 		u.mu.Lock()
 		if u.roots == nil {
@@ -258,10 +260,12 @@ func (k *UserKey) AwayPublicKey() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer cell.Erase(private)
 	return private.PublicKey().Bytes(), nil
 }
 
-// AwayOpener returns what opens cells of kind a in the column named context.
+// AwayOpener returns what opens cells of kind a in the column named context. The
+// caller wipes it.
 func (k *UserKey) AwayOpener(fleet *FleetSecret, context string) (*cell.AwayOpener, error) {
 	if err := checkNames(context); err != nil {
 		return nil, err
@@ -273,6 +277,7 @@ func (k *UserKey) AwayOpener(fleet *FleetSecret, context string) (*cell.AwayOpen
 	var o *cell.AwayOpener
 	protect(func() {
 		scalar := private.Bytes()
+		cell.Erase(private)
 		mac := fleet.subkey(labelAway, k.realm)
 		o, err = cell.NewAwayOpener(scalar, k.id, mac[:], k.realm, context)
 		clear(scalar)
@@ -307,6 +312,12 @@ func (k *UserKey) Release() {
 	defer k.mu.Unlock()
 	*k.roots = roots{}
 	k.roots = nil
+	for _, ck := range k.columns.Values() {
+		ck.Wipe()
+	}
+	for _, ik := range k.indexes.Values() {
+		ik.Wipe()
+	}
 	k.columns.Purge()
 	k.indexes.Purge()
 	for _, old := range k.older {

@@ -10,10 +10,7 @@ import (
 
 // digest is the place of a token in the cache.
 func (v *Vault) digest(t *slotToken) (d [sha256.Size]byte) {
-	m := hmac.New(sha256.New, v.salt[:])
-	m.Write(t.id[:])
-	m.Write(t.secret[:])
-	m.Sum(d[:0])
+	protect(func() { authenticate(&d, v.salt[:], t.id[:], t.secret[:]) })
 	return d
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/hpke"
 	"crypto/sha256"
 	"errors"
+	"runtime"
 	"slices"
 )
 
@@ -74,6 +75,7 @@ func (s *AwaySealer) Seal(dst []byte, p Params) ([]byte, error) {
 // It is safe for concurrent use.
 type AwayOpener struct {
 	Opaque
+	scalar  *ecdh.PrivateKey // that of private
 	private hpke.PrivateKey
 	mac     []byte
 	id      KeyID
@@ -94,7 +96,17 @@ func NewAwayOpener(private []byte, id KeyID, mac []byte, realm, context string) 
 	if err != nil {
 		return nil, err
 	}
-	return &AwayOpener{private: sk, mac: append([]byte(nil), mac...), id: id, place: newPlace(realm, context)}, nil
+	o := &AwayOpener{scalar: scalar, private: sk, mac: append([]byte(nil), mac...), id: id, place: newPlace(realm, context)}
+	// For an opener that was lost without Wipe.
+	runtime.AddCleanup(o, func(k *ecdh.PrivateKey) { Erase(k) }, scalar)
+	return o, nil
+}
+
+// Wipe overwrites the private key. The opener must not be in use, nor be used afterwards.
+func (o *AwayOpener) Wipe() {
+	Erase(o.scalar)
+	clear(o.mac)
+	runtime.KeepAlive(o)
 }
 
 // Open is Key.Open for cells of kind a. The MAC is checked before anything else
@@ -126,6 +138,7 @@ func (o *AwayOpener) Open(dst, b []byte, bound [][]byte) (family byte, value []b
 	}
 	defer clear(framed)
 	family, value, ok := unframe(framed)
+	runtime.KeepAlive(o)
 	if !ok {
 		return 0, nil, ErrAuthentication
 	}
@@ -136,6 +149,7 @@ func (o *AwayOpener) Open(dst, b []byte, bound [][]byte) (family byte, value []b
 // appendMAC appends HMAC-SHA256 of b under key to dst.
 func appendMAC(dst, key, b []byte) []byte {
 	m := hmac.New(sha256.New, key)
+	defer Erase(m)
 	m.Write(b)
 	return m.Sum(dst)
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"errors"
+	"runtime"
 	"slices"
+	"sync"
 )
 
 // KeySize is the length in bytes of the secret of a column key and of an index
@@ -16,11 +18,27 @@ const KeySize = 32
 // service) for one context and epoch. It is safe for concurrent use.
 type Key struct {
 	Opaque
-	aead  cipher.AEAD
 	id    KeyID
 	epoch uint16
 	place place
+
+	mu      sync.RWMutex // held for writing by Wipe, for reading while the cipher is in use
+	ciphers *ciphers     // nil once wiped
 }
+
+// ciphers hold the expanded key, of which the first two round keys are the key itself.
+type ciphers struct {
+	block cipher.Block
+	aead  cipher.AEAD
+}
+
+func (c *ciphers) erase() {
+	Erase(c.aead)
+	Erase(c.block)
+}
+
+// ErrWiped is returned by a key that was wiped.
+var ErrWiped = errors.New("cell: the key was wiped")
 
 // NewKey prepares the column key secret, which is KeySize bytes long and which
 // the caller may wipe afterwards. id is the key id of the user key it was
@@ -37,7 +55,20 @@ func NewKey(secret []byte, id KeyID, epoch uint16, realm, context string) (*Key,
 	if err != nil {
 		return nil, err
 	}
-	return &Key{aead: aead, id: id, epoch: epoch, place: newPlace(realm, context)}, nil
+	k := &Key{id: id, epoch: epoch, place: newPlace(realm, context), ciphers: &ciphers{block: block, aead: aead}}
+	// For a key that was lost without Wipe.
+	runtime.AddCleanup(k, (*ciphers).erase, k.ciphers)
+	return k, nil
+}
+
+// Wipe overwrites the key, once nobody is sealing or opening with it. Afterwards Open returns ErrWiped and Seal panics.
+func (k *Key) Wipe() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ciphers != nil {
+		k.ciphers.erase()
+		k.ciphers = nil
+	}
 }
 
 // ID returns the key id that cells sealed with k carry.
@@ -75,7 +106,8 @@ func (p *Params) flags() byte {
 // Seal appends to dst the cell made of p and returns the extended slice. The
 // nonce is random: a cell is sealed anew on every write, so a counter would
 // need state shared by all proxies. With 96 random bits a key may seal 2^32
-// cells (SP 800-38D section 8.3).
+// cells (SP 800-38D section 8.3). k must not have been wiped: whoever holds the user key that it comes from can rely on
+// that.
 func (k *Key) Seal(dst []byte, p Params) []byte {
 	var nonce [nonceSize]byte
 	rand.Read(nonce[:])
@@ -83,6 +115,11 @@ func (k *Key) Seal(dst []byte, p Params) []byte {
 }
 
 func (k *Key) seal(dst []byte, p *Params, nonce [nonceSize]byte) []byte {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.ciphers == nil {
+		panic("internal error: cell: sealed with a key that was wiped")
+	}
 	h := Header{Kind: KindUntagged, Suite: SuiteAESGCM, Flags: p.flags(), Epoch: k.epoch, KeyID: k.id}
 	if p.Tag != nil {
 		h.Kind, h.Tag = KindTagged, *p.Tag
@@ -98,7 +135,7 @@ func (k *Key) seal(dst []byte, p *Params, nonce [nonceSize]byte) []byte {
 	plain := dst[body : body+framed]
 	frame(plain, p.Family, p.Plaintext)
 	ad := k.place.associated(dst[start:body], p.Bound)
-	dst = k.aead.Seal(dst, dst[body-nonceSize:body], plain, *ad)
+	dst = k.ciphers.aead.Seal(dst, dst[body-nonceSize:body], plain, *ad)
 	release(ad)
 	return dst
 }
@@ -107,7 +144,7 @@ func (k *Key) seal(dst []byte, p *Params, nonce [nonceSize]byte) []byte {
 // the extended slice. bound must be what the cell was sealed with. dst and b
 // must not overlap, and the spare capacity of dst may be overwritten. Errors
 // are ErrNotCell, ErrUnknownFormat (also for a cell of kind a), ErrTruncated,
-// ErrBinding and ErrAuthentication; the slice is then nil.
+// ErrBinding, ErrWiped and ErrAuthentication; the slice is then nil.
 func (k *Key) Open(dst, b []byte, bound [][]byte) (family byte, value []byte, err error) {
 	h, err := Parse(b)
 	if err != nil {
@@ -122,8 +159,13 @@ func (k *Key) Open(dst, b []byte, bound [][]byte) (family byte, value []byte, er
 	if h.KeyID != k.id || h.Epoch != k.epoch {
 		return 0, nil, ErrAuthentication
 	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.ciphers == nil {
+		return 0, nil, ErrWiped
+	}
 	ad := k.place.associated(b[:h.size], bound)
-	opened, err := k.aead.Open(dst, b[h.size-nonceSize:h.size], b[h.size:], *ad)
+	opened, err := k.ciphers.aead.Open(dst, b[h.size-nonceSize:h.size], b[h.size:], *ad)
 	release(ad)
 	if err != nil {
 		return 0, nil, ErrAuthentication
