@@ -41,6 +41,9 @@ type VaultConfig struct {
 	Escrow *ServiceKey
 	// ShredList is the path of a file that remembers who was forgotten, outside of the backend; empty is none.
 	ShredList string
+	// Adopt takes over owners whose records were made under a fleet secret that is lost, when they show a recovery code, a
+	// secret or the escrow key.
+	Adopt bool
 	// Hashers is how many passwords are hashed at once, Waiting how many more may wait. 0 is a default.
 	Hashers, Waiting int
 }
@@ -74,6 +77,8 @@ const (
 	changeAttempts = 10
 	// maxTokens is how many tokens an owner may have; a new one takes the place of the oldest.
 	maxTokens = 32
+	// maxLostGeneration bounds the generation of a record that nobody authenticates, so that none is the last one.
+	maxLostGeneration = 1 << 62
 	// maxTombstones bounds how many forgotten owners are looked at at once.
 	maxTombstones = 100_000
 	// defaultWaiting is how many passwords may wait to be hashed.
@@ -130,6 +135,8 @@ type Opened struct {
 	Expires time.Time
 	// Recovery is a fresh recovery code as text, nil when there is none; the caller wipes it.
 	Recovery []byte
+	// Adopted tells that the owner's record was made under another fleet secret and is now under this one.
+	Adopted bool
 }
 
 // Client is who asks: the owner and where the request came from, for counting failures.
@@ -142,6 +149,8 @@ type Client struct {
 type view struct {
 	record *ownerRecord
 	slots  map[SlotID]*keySlot
+	// lost tells that the MAC is not this fleet secret's: nothing here is believed but what a slot opens to.
+	lost bool
 }
 
 // active tells whether a key of the owner may be opened.
@@ -152,17 +161,17 @@ func (w *view) doomed() bool {
 	return w != nil && w.record.state == ownerForgotten && w.record.destroyAfter != 0
 }
 
-// of returns a slot of a kind that has not expired, or nil.
-func (w *view) of(kind SlotKind, now int64) *keySlot {
+// of returns the slots of a kind that have not expired.
+func (w *view) of(kind SlotKind, now int64) (slots []*keySlot) {
 	if !w.active() {
 		return nil
 	}
 	for i := range w.record.slots {
 		if s := w.slots[w.record.slots[i].id]; s != nil && s.kind == kind && !s.expired(now) {
-			return s
+			slots = append(slots, s)
 		}
 	}
-	return nil
+	return slots
 }
 
 // edit is what a change does to the slots.
@@ -174,6 +183,11 @@ type edit struct {
 
 // load reads and verifies an owner; nil when there is none.
 func (v *Vault) load(ctx context.Context, owner string) (*view, error) {
+	return v.loadAs(ctx, owner, false)
+}
+
+// loadAs is load that, with lost, takes what was made under a lost fleet secret too, if the configuration allows that.
+func (v *Vault) loadAs(ctx context.Context, owner string, lost bool) (*view, error) {
 	stored, err := v.config.Store.Load(ctx, owner)
 	if err != nil {
 		return nil, err
@@ -187,13 +201,20 @@ func (v *Vault) load(ctx context.Context, owner string) (*view, error) {
 	if stored.Owner != owner {
 		return nil, ErrTampered
 	}
-	return v.verify(stored)
+	w, err := v.verify(stored)
+	if lost && errors.Is(err, ErrLost) {
+		return v.lostView(stored)
+	}
+	return w, err
 }
 
 // verify checks MAC and generation and takes the slots that the record knows.
 func (v *Vault) verify(stored *StoredOwner) (*view, error) {
 	mac := v.config.Fleet.recordMAC(v.config.Realm, labelOwner, stored.Record)
 	if !hmac.Equal(mac[:], stored.MAC) {
+		if v.config.Adopt && v.generation(stored.Owner) == 0 {
+			return nil, ErrLost
+		}
 		return nil, ErrTampered
 	}
 	record, err := parseOwnerRecord(stored.Record, v.config.Realm, stored.Owner)
@@ -203,6 +224,26 @@ func (v *Vault) verify(stored *StoredOwner) (*view, error) {
 	if !v.saw(record) {
 		return nil, ErrRollback
 	}
+	return v.viewOf(record, stored)
+}
+
+// lostView takes a record whose MAC cannot be checked. Whoever can write the store may have made it.
+func (v *Vault) lostView(stored *StoredOwner) (*view, error) {
+	record, err := parseOwnerRecord(stored.Record, v.config.Realm, stored.Owner)
+	if err != nil || record.generation > maxLostGeneration {
+		return nil, ErrTampered
+	}
+	record.restored = 0
+	w, err := v.viewOf(record, stored)
+	if err != nil {
+		return nil, err
+	}
+	w.lost = true
+	return w, nil
+}
+
+// viewOf takes the slots that a record knows, and looks at the shred list.
+func (v *Vault) viewOf(record *ownerRecord, stored *StoredOwner) (*view, error) {
 	if record.state == ownerActive && v.shred.forgot(v.shredID(record.owner), record.restored) {
 		record.state = ownerForgotten
 	}
@@ -243,8 +284,13 @@ func (v *Vault) generation(owner string) uint64 {
 // change loads an owner, has apply change it and stores it, again when another change came between. The error is apply's,
 // ErrNoOwner, ErrConflict or the store's.
 func (v *Vault) change(ctx context.Context, owner string, apply func(w *view) (*edit, error)) error {
+	return v.changeAs(ctx, owner, false, apply)
+}
+
+// changeAs is change that, with lost, also takes an owner whose record was made under a lost fleet secret.
+func (v *Vault) changeAs(ctx context.Context, owner string, lost bool, apply func(w *view) (*edit, error)) error {
 	for range changeAttempts {
-		w, err := v.load(ctx, owner)
+		w, err := v.loadAs(ctx, owner, lost)
 		if err != nil {
 			return err
 		}
@@ -555,6 +601,7 @@ func cmpError(err, otherwise error) error {
 // proof is a slot that a client has shown to be able to open.
 type proof struct {
 	slot   SlotID
+	kind   SlotKind
 	secret *slotSecret
 	cost   PasswordCost
 	try    *attempt
@@ -562,9 +609,12 @@ type proof struct {
 
 func (p *proof) wipe() { clear(p.secret[:]) }
 
-// prove counts an attempt, has secretOf make the secret of the owner.s slot of a kind, and tries it. The owner that is not
-// there and the one without such a slot cost the same work: secretOf is then given an empty slot. The error is ErrUnlock, a
-// *TooManyError, or one that says nothing about the owner.
+// peppered tells whether slots of a kind need the fleet secret to be opened.
+func (k SlotKind) peppered() bool { return k == SlotPassword || k == SlotToken }
+
+// prove counts an attempt, has secretOf make the secret of each of the owner's slots of a kind, and tries them. An owner who is
+// not there and one without such a slot cost the work of one that does not open. The error is ErrUnlock, a *TooManyError, or
+// one that says nothing about the owner.
 func (v *Vault) prove(ctx context.Context, c Client, kind SlotKind, secretOf func(s *keySlot) (*slotSecret, error)) (*proof, error) {
 	if err := checkOwner(c.Owner); err != nil {
 		return nil, err
@@ -573,35 +623,47 @@ func (v *Vault) prove(ctx context.Context, c Client, kind SlotKind, secretOf fun
 	if err != nil {
 		return nil, err
 	}
-	w, err := v.load(ctx, c.Owner)
+	w, err := v.loadAs(ctx, c.Owner, !kind.peppered())
 	if err != nil {
 		return nil, err
 	}
-	s := w.of(kind, v.config.Now().Unix())
-	known := s != nil
-	if !known {
-		if s, err = v.newSlot(kind); err != nil {
+	slots := w.of(kind, v.config.Now().Unix())
+	if len(slots) == 0 {
+		decoy, err := v.decoySlot(kind)
+		if err != nil {
 			return nil, err
 		}
-		s.cost = v.config.Cost
+		w, slots = &view{record: &ownerRecord{realm: v.config.Realm, owner: c.Owner}}, []*keySlot{decoy}
 	}
-	secret, err := secretOf(s)
+	for _, s := range slots {
+		secret, err := secretOf(s)
+		if err != nil {
+			return nil, err
+		}
+		keys, key, err := v.unwrap(w, s, secret)
+		if err == nil {
+			keys.wipe()
+			key.Release()
+			return &proof{slot: s.id, kind: kind, secret: secret, cost: s.cost, try: try}, nil
+		}
+		clear(secret[:])
+		if !errors.Is(err, ErrUnlock) {
+			return nil, err
+		}
+	}
+	return nil, ErrUnlock
+}
+
+// decoySlot makes a slot that no secret opens, for the time that finding this out takes.
+func (v *Vault) decoySlot(kind SlotKind) (*keySlot, error) {
+	s, err := v.newSlot(kind)
 	if err != nil {
 		return nil, err
 	}
-	p := &proof{slot: s.id, secret: secret, cost: s.cost, try: try}
-	if !known {
-		p.wipe()
-		return nil, ErrUnlock
-	}
-	keys, key, err := v.unwrap(w, s, secret)
-	if err != nil {
-		p.wipe()
-		return nil, err
-	}
-	keys.wipe()
-	key.Release()
-	return p, nil
+	s.cost = v.config.Cost
+	s.ephemeral[0] = 9 // the base point: a public key like any
+	s.wrapped = make([]byte, payloadFixed+secretSize+gcmOverhead)
+	return s, nil
 }
 
 // unwrap opens a slot and checks that it holds what the record says. The caller wipes the keys and releases the key.
@@ -633,8 +695,9 @@ func (v *Vault) enter(ctx context.Context, owner string, p *proof, apply func(w 
 		return nil, err
 	}
 	var keys *userKeys
+	var adopted bool
 	defer func() { keys.wipe() }()
-	err = v.change(ctx, owner, func(w *view) (*edit, error) {
+	err = v.changeAs(ctx, owner, !p.kind.peppered(), func(w *view) (*edit, error) {
 		s := w.slots[p.slot]
 		if !w.active() || s == nil {
 			return nil, ErrUnlock // changed or revoked meanwhile
@@ -650,6 +713,9 @@ func (v *Vault) enter(ctx context.Context, owner string, p *proof, apply func(w 
 		if err := apply(w, e, keys); err != nil {
 			return nil, err
 		}
+		if adopted = w.lost; adopted {
+			v.adopt(w, e, keys)
+		}
 		return e, v.add(i, w, e, keys)
 	})
 	if err != nil {
@@ -658,7 +724,26 @@ func (v *Vault) enter(ctx context.Context, owner string, p *proof, apply func(w 
 	if err := p.try.succeeded(ctx); err != nil {
 		return nil, err
 	}
-	return v.opened(i, owner, keys)
+	o, err := v.opened(i, owner, keys)
+	if err == nil {
+		o.Adopted = adopted
+	}
+	return o, err
+}
+
+// adopt makes a change the first one of an owner under this fleet secret. Of the slots that lie there those stay which open
+// without the lost one and were made by who had the user key: each is wrapped anew, so that it holds keys for certain.
+func (v *Vault) adopt(w *view, e *edit, keys *userKeys) {
+	e.dropAll = true
+	for i := range w.record.slots {
+		s := w.slots[w.record.slots[i].id]
+		if s == nil || s.kind.peppered() || contains(e.drop, s.id) {
+			continue
+		}
+		if s.rewrap(v.config.Realm, w.record.owner, keys, keys, v.config.Rand) == nil {
+			e.put = append(e.put, s)
+		}
+	}
 }
 
 // Unlock opens an owner's key with the password. A slot that was made with a lower cost than the configured one is made anew.
@@ -697,41 +782,11 @@ func (v *Vault) UnlockSecret(ctx context.Context, c Client, secret []byte) (*Ope
 		return nil, err
 	}
 	defer clear(raw[:])
-	if err := checkOwner(c.Owner); err != nil {
-		return nil, err
-	}
-	try, err := v.begin(ctx, c)
+	p, err := v.prove(ctx, c, SlotSecret, func(s *keySlot) (*slotSecret, error) {
+		return unpeppered(raw[:], labelSecretSlot, v.config.Realm, c.Owner, s.id), nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	w, err := v.load(ctx, c.Owner)
-	if err != nil {
-		return nil, err
-	}
-	p := &proof{try: try}
-	if w.active() {
-		// There may be one for each passkey.
-		for id, s := range w.slots {
-			if s.kind != SlotSecret {
-				continue
-			}
-			k := unpeppered(raw[:], labelSecretSlot, v.config.Realm, c.Owner, id)
-			keys, key, err := v.unwrap(w, s, k)
-			if err != nil {
-				clear(k[:])
-				if errors.Is(err, ErrUnlock) {
-					continue
-				}
-				return nil, err
-			}
-			keys.wipe()
-			key.Release()
-			p.slot, p.secret = id, k
-			break
-		}
-	}
-	if p.secret == nil {
-		return nil, ErrUnlock
 	}
 	defer p.wipe()
 	return v.enter(ctx, c.Owner, p, func(*view, *edit, *userKeys) error { return nil })

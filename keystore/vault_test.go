@@ -215,7 +215,7 @@ func TestRaisedCost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := w.of(SlotPassword, 0); s == nil || s.cost.Time != 2 {
+	if s := w.of(SlotPassword, 0); len(s) != 1 || s[0].cost.Time != 2 {
 		t.Error("the slot was not made anew")
 	}
 	mustOpen(t)(v.Unlock(ctx, client("42"), []byte("password")))

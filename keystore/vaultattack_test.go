@@ -82,7 +82,7 @@ func TestWithoutTheFleetSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := w.of(SlotPassword, 0)
+	s := w.of(SlotPassword, 0)[0]
 	secret, err := thief.passwordSecret(ctx, "a", s, []byte("password"))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestWithoutTheFleetSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = w.of(SlotRecovery, 0)
+	s = w.of(SlotRecovery, 0)[0]
 	keys, err := s.open("main", "a", unpeppered(code[:], labelRecoverySlot, "main", "a", s.id))
 	if err != nil {
 		t.Fatalf("the recovery slot: %v", err)

@@ -10,6 +10,9 @@ var (
 	ErrTokenGone = errors.New("keystore: the token expired or was revoked")
 	// ErrTampered is for a record that is not one of these proxies'.
 	ErrTampered = errors.New("keystore: a record of the keystore does not verify: it was changed by somebody else, or made under another fleet secret")
+	// ErrLost is for a record that was made under another fleet secret, where those may be adopted. It is an ErrTampered too:
+	// who can tell.
+	ErrLost error = lostError{}
 	// ErrRollback is for a record that is older than one that was seen.
 	ErrRollback = errors.New("keystore: a record of the keystore is older than one that was seen before: a backup was restored, or somebody put it back")
 	// ErrEnrolled is for an owner who has a key already.
@@ -45,3 +48,14 @@ var (
 	// ErrNotFromSlot is for a key that did not come from a key slot of this owner.
 	ErrNotFromSlot = errors.New("keystore: the key on this connection does not belong to this owner")
 )
+
+// lostError is the type of ErrLost.
+type lostError struct{}
+
+// Error implements error.
+func (lostError) Error() string {
+	return "keystore: this owner's record was made under another fleet secret: recover with the recovery code, or unlock with the secret of a key slot"
+}
+
+// Is makes the error an ErrTampered.
+func (lostError) Is(target error) bool { return target == ErrTampered }

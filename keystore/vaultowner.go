@@ -215,25 +215,31 @@ func (v *Vault) Register(ctx context.Context, owner string, k *UserKey) error {
 	if k.origin != nil {
 		return ErrEnrolled
 	}
-	for {
-		w, err := v.load(ctx, owner)
+	for range changeAttempts {
+		w, err := v.loadAs(ctx, owner, true)
 		if err != nil {
 			return err
 		}
-		if w != nil && w.record.state == ownerRegistered && w.record.holds(k) {
-			return nil
+		e := &edit{}
+		switch {
+		case w != nil && w.record.state == ownerRegistered && w.record.holds(k):
+			if !w.lost {
+				return nil
+			}
+			e.dropAll = true // who has the key says the same again under this fleet secret
+		case notEnrolled(w) != nil:
+			return notEnrolled(w)
+		default:
+			w = &view{record: &ownerRecord{realm: v.config.Realm, owner: owner, state: ownerRegistered}}
+			if err := w.record.describe(k); err != nil {
+				return err
+			}
 		}
-		if err := notEnrolled(w); err != nil {
-			return err
-		}
-		w = &view{record: &ownerRecord{realm: v.config.Realm, owner: owner, state: ownerRegistered}}
-		if err := w.record.describe(k); err != nil {
-			return err
-		}
-		if err := v.commit(ctx, w, &edit{}); !errors.Is(err, ErrConflict) {
+		if err := v.commit(ctx, w, e); !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}
+	return ErrConflict
 }
 
 // Receipt says what Forget did.
@@ -247,7 +253,8 @@ type Receipt struct {
 
 // Forget puts a tombstone in the place of an owner: no proxy opens the key again. The key slots are destroyed after the
 // configured time, by Destroy; until then Restore undoes it. After an error or a crash the owner is as before or forgotten;
-// Destroy then does what is left to do.
+// Destroy then does what is left to do. The key slots of an owner whose record was made under a lost fleet secret are
+// destroyed at once: nobody could say later that they are the owner's.
 func (v *Vault) Forget(ctx context.Context, owner string) (*Receipt, error) {
 	if err := checkOwner(owner); err != nil {
 		return nil, err
@@ -257,10 +264,16 @@ func (v *Vault) Forget(ctx context.Context, owner string) (*Receipt, error) {
 	}
 	receipt := &Receipt{Owner: owner}
 	var r *ownerRecord
-	err := v.change(ctx, owner, func(w *view) (*edit, error) {
+	err := v.changeAs(ctx, owner, true, func(w *view) (*edit, error) {
 		r = w.record
 		if r.state == ownerDestroyed || w.doomed() {
 			return nil, ErrForgotten
+		}
+		if w.lost {
+			now := v.config.Now()
+			receipt.Slots, receipt.DestroyAt = len(r.slots), now
+			r.state, r.destroyAfter = ownerDestroyed, now.Unix()
+			return &edit{dropAll: true}, v.shred.add(v.shredID(owner), now.Unix())
 		}
 		receipt.Slots, receipt.DestroyAt = len(r.slots), v.config.Now().Add(v.config.ForgetGrace)
 		r.state, r.destroyAfter = ownerForgotten, receipt.DestroyAt.Unix()
@@ -273,7 +286,7 @@ func (v *Vault) Forget(ctx context.Context, owner string) (*Receipt, error) {
 	if err := v.shred.add(v.shredID(owner), r.changed); err != nil {
 		return nil, err
 	}
-	if v.config.ForgetGrace > 0 {
+	if r.state == ownerDestroyed || v.config.ForgetGrace > 0 {
 		return receipt, nil
 	}
 	if err := v.destroy(ctx, owner); err != nil && !errors.Is(err, ErrNotForgotten) { // another proxy destroyed them
@@ -335,7 +348,7 @@ func (v *Vault) Destroy(ctx context.Context) ([]string, error) {
 // destroy destroys the key slots of an owner whose time has come, and puts the owner on the shred list before. What the store
 // says about the time is not authenticated; the record is. The error for another owner is ErrNotForgotten.
 func (v *Vault) destroy(ctx context.Context, owner string) error {
-	return v.change(ctx, owner, func(w *view) (*edit, error) {
+	return v.changeAs(ctx, owner, true, func(w *view) (*edit, error) {
 		if !w.doomed() || w.record.destroyAfter > v.config.Now().Unix() {
 			return nil, ErrNotForgotten
 		}
@@ -355,7 +368,7 @@ func (v *Vault) completeShredList(ctx context.Context) error {
 	owners, err := v.config.Store.Due(ctx, v.config.Now().Add(math.MaxInt64), maxTombstones)
 	problems := []error{err}
 	for _, owner := range owners {
-		w, err := v.load(ctx, owner)
+		w, err := v.loadAs(ctx, owner, true)
 		if err == nil && w.doomed() {
 			err = v.shred.add(v.shredID(owner), w.record.changed)
 		}

@@ -82,6 +82,9 @@ func (v *Vault) loadSlot(ctx context.Context, id SlotID) (*view, *keySlot, error
 		return nil, nil, ErrTokenGone
 	}
 	w, err := v.verify(stored)
+	if errors.Is(err, ErrLost) {
+		return nil, nil, ErrTokenGone // no token outlives the fleet secret
+	}
 	if err != nil {
 		return nil, nil, err
 	}
