@@ -97,7 +97,9 @@ type Keystore struct {
 	// Escrow is the name of the service key that gets a slot of every user key; empty is none.
 	Escrow string
 	// ShredList is the file that remembers who was forgotten; empty is none.
-	ShredList   string
+	ShredList string
+	// Adopt takes over owners whose records were made under a fleet secret that is lost.
+	Adopt       bool
 	CacheSize   int
 	CacheTTL    time.Duration
 	ServiceKeys map[string]string // name to file
@@ -374,6 +376,7 @@ func (d *document) keystore(n ast.Node, path string, k *Keystore) {
 		"token_ttl":     d.setDuration(&k.TokenTTL, time.Second),
 		"token_sliding": d.setBool(&k.TokenSliding),
 		"shred_list":    d.setPath(&k.ShredList),
+		"adopt":         d.setBool(&k.Adopt),
 		"escrow": func(n ast.Node, path string) {
 			if v, ok := d.text(n, path); ok {
 				k.Escrow = v

@@ -212,10 +212,14 @@ func (s *service) openVault(backend *proxy.SchemaConfig) error {
 	s.tables = tables.New(tables.Config{
 		Address: backend.Address, User: backend.User, Password: backend.Password, TLS: backend.TLS,
 		Database: k.Database, Realm: k.Realm, Fingerprint: s.keys.fleet.Fingerprint(k.Realm),
+		Adopt: k.Adopt,
 	})
+	if k.Adopt {
+		s.log.Warn("keystore.adopt is on: owners whose record was made under another fleet secret are taken over when they show a recovery code or secret; switch it off when they are through")
+	}
 	config := keystore.VaultConfig{
 		Realm: k.Realm, Fleet: s.keys.fleet, Store: s.tables, Rand: rand.Reader, TokenTTL: k.TokenTTL, Sliding: k.TokenSliding,
-		ForgetGrace: k.ForgetGrace, CacheSize: k.CacheSize, CacheTTL: k.CacheTTL, Cost: k.Password, ShredList: k.ShredList,
+		ForgetGrace: k.ForgetGrace, CacheSize: k.CacheSize, CacheTTL: k.CacheTTL, Cost: k.Password, ShredList: k.ShredList, Adopt: k.Adopt,
 	}
 	if k.Escrow != "" {
 		key, ok := s.keys.services.Lookup(k.Escrow)

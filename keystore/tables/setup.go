@@ -46,7 +46,7 @@ var (
 	// ErrRealm is for a keystore of another realm.
 	ErrRealm = errors.New("keystore: the tables belong to another realm; keystore.realm is fixed at first use")
 	// ErrFleet is for a keystore of another fleet secret.
-	ErrFleet = errors.New("keystore: the tables belong to proxies with another fleet secret; check keystore.secret_file")
+	ErrFleet = errors.New("keystore: the tables belong to proxies with another fleet secret; check keystore.secret_file, and keystore.adopt if that secret is lost")
 )
 
 // prepare makes the tables, or finds that they are ready.
@@ -117,10 +117,16 @@ func (s *Store) upgrade(conn *client.Conn) error {
 	if realm, err := s.meta(conn, "realm", s.config.Realm); err != nil || realm != s.config.Realm {
 		return errors.Join(err, ErrRealm)
 	}
-	if fleet, err := s.meta(conn, "fleet", string(s.config.Fingerprint)); err != nil || fleet != string(s.config.Fingerprint) {
-		return errors.Join(err, ErrFleet)
+	fleet, err := s.meta(conn, "fleet", string(s.config.Fingerprint))
+	switch {
+	case err != nil:
+		return err
+	case fleet == string(s.config.Fingerprint):
+		return nil
+	case !s.config.Adopt:
+		return ErrFleet
 	}
-	return nil
+	return s.define(conn, "UPDATE "+s.table("meta")+" SET value = "+literal(s.config.Fingerprint)+" WHERE name = 'fleet'")
 }
 
 // define runs a statement that makes or fills a table. What the account lacks is said in a way that can be acted on.

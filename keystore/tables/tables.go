@@ -40,6 +40,8 @@ type Config struct {
 	// Realm and Fingerprint say whose keystore it is. Another proxy's must be the same.
 	Realm       string
 	Fingerprint []byte
+	// Adopt takes the tables over from another fingerprint.
+	Adopt bool
 }
 
 const (

@@ -162,6 +162,17 @@ func TestStartingTogether(t *testing.T) {
 	if err := newStore(t, other).Setup(ctx); !errors.Is(err, ErrFleet) {
 		t.Errorf("another fleet secret: %v", err)
 	}
+	other.Adopt = true
+	if err := newStore(t, other).Setup(ctx); err != nil {
+		t.Errorf("another fleet secret, where the tables are taken over: %v", err)
+	}
+	if err := newStore(t, testConfig(t, server.Addr(), database)).Setup(ctx); !errors.Is(err, ErrFleet) {
+		t.Errorf("the fleet secret from before: %v", err)
+	}
+	other.Adopt = false
+	if err := newStore(t, other).Setup(ctx); err != nil {
+		t.Errorf("the fleet secret that took over: %v", err)
+	}
 	server.Exec(t, "UPDATE "+database+".meta SET value = '99' WHERE name = 'version'")
 	if err := newStore(t, testConfig(t, server.Addr(), database)).Setup(ctx); !errors.Is(err, ErrVersion) {
 		t.Errorf("a later version: %v", err)
