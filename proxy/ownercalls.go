@@ -209,6 +209,9 @@ func (x *executor) entered(o *keystore.Opened, recovery bool) *table {
 	}
 	clear(o.Token)
 	clear(o.Recovery)
+	if o.Adopted {
+		x.log.Warn("an owner's record was made under another fleet secret and is now under this one", "owner", x.env.Vault.OwnerHash(o.Owner))
+	}
 	x.keys.replace(o.Key)
 	return t
 }
