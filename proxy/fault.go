@@ -17,11 +17,12 @@ const (
 	codeNotUnderstood          = uint16(rewrite.CodeNotUnderstood)
 	codeNotPossible            = uint16(rewrite.CodeNotPossible)
 	codeMalformedKey    uint16 = 9706 // malformed key
-	codeUnlockFailed    uint16 = 9707 // unlock failed, or another procedure over an owner
+	codeUnlockFailed    uint16 = 9707 // unlock failed
 	codeTokenGone       uint16 = 9708 // token expired or revoked
 	codeTooManyAttempts uint16 = 9709 // too many attempts
 	codeInsecurePush    uint16 = 9712 // key push on an insecure connection
 	codeMayNot          uint16 = 9713 // this login may not call that procedure
+	codeOwnerState      uint16 = 9715 // not possible for this owner as it is
 	codeDataTooLong     uint16 = 1406 // ER_DATA_TOO_LONG
 	codeOutOfRange      uint16 = 1690 // ER_DATA_OUT_OF_RANGE
 	codePacketTooLarge  uint16 = 1153 // ER_NET_PACKET_TOO_LARGE

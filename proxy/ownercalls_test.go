@@ -194,7 +194,7 @@ func TestSlotProcedures(t *testing.T) {
 	}
 	for i, kind := range kinds {
 		if kind == "recovery" {
-			wantCode(t, "drop the last slot", run(t, c, "CALL latchkey.drop_slot('5', '"+ids[i]+"')"), 9707)
+			wantCode(t, "drop the last slot", run(t, c, "CALL latchkey.drop_slot('5', '"+ids[i]+"')"), 9715)
 		}
 	}
 	wantCode(t, "the dropped password", run(t, c, "CALL latchkey.unlock('5', 'password')"), 9707)
@@ -233,7 +233,8 @@ func TestForgetProcedure(t *testing.T) {
 	fields(t, boss, "CALL latchkey.restore('5')")
 	fields(t, c, "CALL latchkey.unlock('5', 'password')")
 	fields(t, boss, "CALL latchkey.forget('5')")
-	wantCode(t, "forget again", run(t, boss, "CALL latchkey.forget('5')"), 9707)
+	wantCode(t, "forget again", run(t, boss, "CALL latchkey.forget('5')"), 9715)
+	wantCode(t, "enroll again", run(t, c, "CALL latchkey.enroll('5', 'password')"), 9715)
 }
 
 func TestOwnerCallsAreChecked(t *testing.T) {

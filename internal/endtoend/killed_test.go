@@ -280,7 +280,7 @@ var destroyedStep = killedStep{
 func (k *killed) destroyed(t *testing.T, o *killedOwner, c *sql.Conn) {
 	t.Helper()
 	wantCall(t, c, 9707, unlock(o, "old"))
-	wantCall(t, c, 9707, "CALL latchkey.restore("+o.name+")")
+	wantCall(t, c, 9715, "CALL latchkey.restore("+o.name+")")
 	if rows := k.server.Query(t, "SELECT COUNT(*) FROM "+k.keys()+".slots WHERE owner = '"+o.name+"'"); rows[0][0] != "0" {
 		t.Errorf("owner %s: %s key slots are left", o.name, rows[0][0])
 	}
