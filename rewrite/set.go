@@ -6,6 +6,9 @@ import "strings"
 // procedures. Everything else of the kind is refused and never forwarded.
 func (b *builder) reserved(first Keyword, kinds touchKind, counts map[string]int) error {
 	switch {
+	case b.namesArgument():
+		return notUnderstood("an argument of a key procedure in a variable, which the server would see",
+			"send CALL latchkey.name(...) with parameters, not by callproc")
 	case first == KwSet && !b.st.Is(1, KwStatement) && len(counts) == b.otherCounts(counts):
 		if kinds&^touchReserved != 0 {
 			return notUnderstood("a key push together with a query over a protected table", "send them one by one")
@@ -31,6 +34,16 @@ func (b *builder) otherCounts(counts map[string]int) int {
 
 func (b *builder) isReservedName(i int) bool {
 	return b.st.Token(i).IsIdentifier() && foldTouch(b.st.Name(i)) == reservedSchema
+}
+
+// namesArgument tells whether a variable holds an argument of a key procedure.
+func (b *builder) namesArgument() bool {
+	for i := range b.st.Tokens() {
+		if b.st.Token(i).Kind == TokUserVar && strings.HasPrefix(foldTouch(b.st.Name(i)), argumentVariable) {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *builder) isKeyVariable(i int) bool {

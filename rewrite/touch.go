@@ -22,6 +22,10 @@ const (
 // reservedSchema is the schema that exists only in the proxy; the user variable of a key push has the same name.
 const reservedSchema = "latchkey"
 
+// argumentVariable is what the names of user variables begin with in which drivers' callproc, as in Python's DB-API, puts the
+// arguments of a procedure of the schema before it calls it: the backend would have the password.
+const argumentVariable = "_" + reservedSchema + "."
+
 // touchSet holds every name that can lead to a protected column. A statement whose tokens hold none of them touches
 // nothing protected, whatever it is. Names are folded without letter case and without their database: the set errs on the
 // safe side, and planning decides precisely.
@@ -281,7 +285,7 @@ func (t *touchSet) scan(st *Statement) (kinds touchKind, counts map[string]int) 
 	for i := range st.Tokens() {
 		tok := st.Token(i)
 		if tok.Kind == TokUserVar {
-			if foldTouch(st.Name(i)) == reservedSchema {
+			if name := foldTouch(st.Name(i)); name == reservedSchema || strings.HasPrefix(name, argumentVariable) {
 				kinds |= touchReserved
 			}
 			continue
