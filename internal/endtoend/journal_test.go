@@ -116,6 +116,14 @@ func TestJournalWithPasswords(t *testing.T) {
 	visitor.refused(t, "with the code of before", "recover", "email", "alice@example.org", "secret", code, "new", second)
 	visitor.refused(t, "with the password of before", "sign-in", "email", "alice@example.org", "secret", second)
 
+	// Latchkey is started anew: PHP's connection is gone, the cookies are as good as before.
+	j.proxy.Stop(t)
+	j.proxy.Serve(t)
+	j.connection = ""
+	alice.wantEntries(t, "after a restart", aliceHas)
+	bob.wantEntries(t, "after a restart", bobHas)
+	j.check(t, "a restart")
+
 	j.checkStolen(t, third, alice.cookie(t))
 
 	// Deleting the account, with a backup of the rows put back.
@@ -138,6 +146,17 @@ func TestJournalWithPasswords(t *testing.T) {
 	j.nothingOpens(t, "CALL latchkey.unlock(?, ?)", 1, third)
 	j.nothingOpens(t, "CALL latchkey.recover(?, ?, ?)", 1, renewed, "new")
 	bob.wantEntries(t, "after alice is gone", bobHas)
+
+	// Guessing is slowed down, and bob's own session is not.
+	slowed := false
+	for range 12 {
+		_, page := visitor.post(t, "sign-in", "email", "bob@example.org", "secret", "a guess")
+		slowed = slowed || strings.Contains(page, "Too many attempts")
+	}
+	if !slowed {
+		t.Error("twelve guesses were all tried")
+	}
+	bob.wantEntries(t, "while somebody guesses", bobHas)
 }
 
 // nothingOpens calls a procedure that must not let user 1 in, and reads what is left of that user's rows.

@@ -138,7 +138,24 @@ func (j *journal) reader(t *testing.T) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &reader{j: j, client: &http.Client{Jar: jar, Timeout: programTimeout}}
+	return &reader{j: j, client: &http.Client{Jar: jar, Timeout: programTimeout, Transport: cookieCheck{t}}}
+}
+
+// cookieCheck sees that every cookie is set out of reach of scripts and of other sites.
+type cookieCheck struct{ t *testing.T }
+
+// RoundTrip implements http.RoundTripper.
+func (c cookieCheck) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	for _, cookie := range resp.Cookies() {
+		if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode {
+			c.t.Errorf("%s: the cookie %s is not HttpOnly and SameSite=Strict", req.URL.Path, cookie.Name)
+		}
+	}
+	return resp, nil
 }
 
 var csrfField = regexp.MustCompile(`name="csrf" value="([0-9a-f]{32})"`)
@@ -182,8 +199,7 @@ func (r *reader) answer(t *testing.T, resp *http.Response, err error) (int, stri
 	return resp.StatusCode, string(body)
 }
 
-// cookie is the key in the reader's cookies, which are checked on the way: that one and the session's, both out of reach of
-// scripts and other sites.
+// cookie is the key in the reader's cookies. There is no other one but the session's.
 func (r *reader) cookie(t *testing.T) string {
 	t.Helper()
 	base, err := url.Parse(r.j.base)
