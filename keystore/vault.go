@@ -56,6 +56,9 @@ type Vault struct {
 	attempts *attempts
 	hasher   *hasher
 	shred    *shredList
+	// decoy is looked at in the place of an owner who is not there, decoySlots in that of a slot.
+	decoy      *StoredOwner
+	decoySlots map[SlotKind]*keySlot
 
 	mu     sync.Mutex
 	seen   *simplelru.LRU[string, uint64] // highest generation of each owner
@@ -77,6 +80,8 @@ const (
 	changeAttempts = 10
 	// maxTokens is how many tokens an owner may have; a new one takes the place of the oldest.
 	maxTokens = 32
+	// decoyOwner is a name that no owner can have.
+	decoyOwner = "\x00 decoy"
 	// maxLostGeneration bounds the generation of a record that nobody authenticates, so that none is the last one.
 	maxLostGeneration = 1 << 62
 	// maxTombstones bounds how many forgotten owners are looked at at once.
@@ -121,6 +126,9 @@ func NewVault(config VaultConfig) (*Vault, error) {
 		return nil, err
 	}
 	if _, err := io.ReadFull(config.Rand, v.salt[:]); err != nil {
+		return nil, err
+	}
+	if err := v.makeDecoys(); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -624,16 +632,15 @@ func (v *Vault) prove(ctx context.Context, c Client, kind SlotKind, secretOf fun
 		return nil, err
 	}
 	w, err := v.loadAs(ctx, c.Owner, !kind.peppered())
+	if w == nil && err == nil {
+		w, err = v.verify(v.decoy)
+	}
 	if err != nil {
 		return nil, err
 	}
 	slots := w.of(kind, v.config.Now().Unix())
 	if len(slots) == 0 {
-		decoy, err := v.decoySlot(kind)
-		if err != nil {
-			return nil, err
-		}
-		w, slots = &view{record: &ownerRecord{realm: v.config.Realm, owner: c.Owner}}, []*keySlot{decoy}
+		slots = []*keySlot{v.decoySlots[kind]}
 	}
 	for _, s := range slots {
 		secret, err := secretOf(s)
@@ -654,16 +661,48 @@ func (v *Vault) prove(ctx context.Context, c Client, kind SlotKind, secretOf fun
 	return nil, ErrUnlock
 }
 
-// decoySlot makes a slot that no secret opens, for the time that finding this out takes.
+// decoySlot makes a slot that no secret opens.
 func (v *Vault) decoySlot(kind SlotKind) (*keySlot, error) {
 	s, err := v.newSlot(kind)
 	if err != nil {
 		return nil, err
 	}
 	s.cost = v.config.Cost
-	s.ephemeral[0] = 9 // the base point: a public key like any
-	s.wrapped = make([]byte, payloadFixed+secretSize+gcmOverhead)
-	return s, nil
+	keys, err := newUserKeys(v.config.Rand)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.wipe()
+	var secret slotSecret
+	if _, err := io.ReadFull(v.config.Rand, secret[:]); err != nil {
+		return nil, err
+	}
+	defer clear(secret[:])
+	return s, s.fill(v.config.Realm, decoyOwner, &secret, keys, v.config.Rand)
+}
+
+// makeDecoys makes what is tried in the place of what is not there, for the time that it takes: an owner with the slots that
+// one mostly has, and a slot of each kind.
+func (v *Vault) makeDecoys() error {
+	r := &ownerRecord{realm: v.config.Realm, owner: decoyOwner, generation: 1, state: ownerActive, keyIDs: make([]cell.KeyID, 1)}
+	v.decoy, v.decoySlots = &StoredOwner{Owner: decoyOwner}, make(map[SlotKind]*keySlot)
+	for kind := range slotKindNames {
+		s, err := v.decoySlot(kind)
+		if err != nil {
+			return err
+		}
+		v.decoySlots[kind] = s
+		if kind != SlotPassword && kind != SlotRecovery && kind != SlotToken {
+			continue
+		}
+		body := s.encode(v.config.Realm, decoyOwner)
+		r.slots = append(r.slots, slotEntry{id: s.id, kind: kind, digest: slotDigest(body)})
+		v.decoy.Slots = append(v.decoy.Slots, StoredSlot{ID: s.id, Body: body})
+	}
+	v.decoy.Record = r.encode()
+	mac := v.config.Fleet.recordMAC(v.config.Realm, labelOwner, v.decoy.Record)
+	v.decoy.MAC = mac[:]
+	return nil
 }
 
 // unwrap opens a slot and checks that it holds what the record says. The caller wipes the keys and releases the key.

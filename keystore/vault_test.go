@@ -628,3 +628,29 @@ func TestShredListFollows(t *testing.T) {
 	_, err = listed().Unlock(ctx, client("b"), []byte("password"))
 	wantErr(t, "unlock from a backup", err, ErrUnlock)
 }
+
+// TestUnknownOwnersCostTheSame: of every kind of slot one is tried, whether the owner is there and has it or not.
+func TestUnknownOwnersCostTheSame(t *testing.T) {
+	store, c := newMemStore(), newClock()
+	v := testVault(t, store, c, nil)
+	mustOpen(t)(v.Enroll(ctx, "42", []byte("password")))
+	for _, kind := range []SlotKind{SlotPassword, SlotRecovery, SlotSecret, SlotService} {
+		for _, owner := range []string{"42", "43"} {
+			tried := 0
+			_, err := v.prove(ctx, client(owner), kind, func(s *keySlot) (*slotSecret, error) {
+				tried++
+				if s.kind != kind || kind == SlotPassword && s.cost != v.config.Cost || len(s.wrapped) != payloadFixed+secretSize+gcmOverhead {
+					t.Errorf("%v of %s: the slot that is tried is not like one", kind, owner)
+				}
+				return new(slotSecret), nil
+			})
+			wantErr(t, kind.String()+" of "+owner, err, ErrUnlock)
+			if tried != 1 {
+				t.Errorf("%v of %s: %d slots tried, want 1", kind, owner, tried)
+			}
+		}
+	}
+	if len(store.owners) != 1 {
+		t.Errorf("%d owners in the store, want 1", len(store.owners))
+	}
+}

@@ -479,7 +479,8 @@ func BenchmarkProxy(b *testing.B) {
 	}
 	part("wide result", func(b *testing.B) { w.wide(b, &r) })
 	part("cells", func(b *testing.B) { cells(b, &r) })
-	r.publish(b, r.parts == len(workloads())+3)
+	part("keys", func(b *testing.B) { w.keys(b, &r) })
+	r.publish(b, r.parts == len(workloads())+4)
 }
 
 // idle measures the memory of sessions that wait for their clients. All stay open until the end: memory that one kind gave
