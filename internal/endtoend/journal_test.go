@@ -157,6 +157,24 @@ func TestJournalWithPasswords(t *testing.T) {
 		t.Error("twelve guesses were all tried")
 	}
 	bob.wantEntries(t, "while somebody guesses", bobHas)
+
+	// An error that the journal does not expect: PHP logs where it happened, and nothing that was written.
+	bob.breaks = true
+	j.plain = append(j.plain, "A title of no end")
+	if status, _ := bob.post(t, "write", "title", strings.Repeat("A title of no end. ", 20), "body", "x"); status != http.StatusInternalServerError {
+		t.Errorf("a title that is too long: status %d", status)
+	}
+	log := j.stderr.String()
+	if !strings.Contains(log, "1406") {
+		t.Error("PHP's log has no record of the error")
+	}
+	for _, text := range append(j.secrets, j.plain...) {
+		if strings.Contains(log, text) {
+			t.Errorf("PHP's log holds a text that begins with %.5s", text)
+		}
+	}
+	visitor.wantEntries(t, "behind an error", out)
+	bob.wantEntries(t, "behind an error", bobHas)
 }
 
 // nothingOpens calls a procedure that must not let user 1 in, and reads what is left of that user's rows.

@@ -42,6 +42,7 @@ type procedureDriver struct {
 func TestKeyProceduresThroughDrivers(t *testing.T) {
 	b := newProcedureBench(t)
 	both := []string{"text", "bound"}
+	b.enrollShared(t)
 	for _, d := range []procedureDriver{
 		{"go, prepared", goProcedures(""), both},
 		{"go, interpolated", goProcedures("&interpolateParams=true"), both},
@@ -88,6 +89,21 @@ func newProcedureBench(t *testing.T) *driverBench {
 	server.Exec(t, fmt.Sprintf("CREATE USER %s IDENTIFIED BY '%s'", account, strings.ReplaceAll(b.password, "'", "''")), "GRANT ALL ON "+w.sealed+".* TO "+account)
 	t.Cleanup(func() { server.Exec(t, "DROP USER "+account, "DROP DATABASE IF EXISTS "+w.sealed+"_keys") })
 	return b
+}
+
+// sharedOwner is enrolled by one driver and unlocked by all others with the same password.
+const (
+	sharedOwner    = "m\u00fcller"
+	sharedPassword = procedurePassword + " \u00e9\u2713 'q' \\ \""
+)
+
+func (b *driverBench) enrollShared(t *testing.T) {
+	t.Helper()
+	s := b.sealedSide()
+	conn := loginConn(t, s.addr, s.database, b.user, b.password, "")
+	if a := run(conn, wayPrepared, "CALL latchkey.enroll(?, ?)", []any{sharedOwner, sharedPassword}); a.Code != 0 {
+		t.Fatalf("enroll: %v", a)
+	}
 }
 
 // nothingLeft looks for passwords in the proxy's log; every one in these tests has the same word in it.
@@ -232,6 +248,10 @@ func (c *procedureCaller) everything() {
 	secret := strings.Repeat("0f", 32)
 	const unlocked = "owner key_id token expires_at"
 	c.passwords(owner, password, second, third)
+
+	if got := c.row(unlocked, "unlock", sharedOwner, sharedPassword)["owner"]; got != sharedOwner {
+		c.t.Errorf("the shared owner is called %q", got)
+	}
 
 	// Slots.
 	again := c.row(unlocked, "unlock", owner, third)

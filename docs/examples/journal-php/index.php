@@ -2,6 +2,8 @@
 // A journal that several people keep on one server, each with a key of their own. README.md says how to start it.
 declare(strict_types=1);
 
+ini_set('zend.exception_ignore_args', '1'); // no text of a user in a stack trace, and so in a log
+
 require __DIR__ . '/connection.php';
 require __DIR__ . '/keys.php';
 require __DIR__ . '/passwordkeys.php';
