@@ -185,8 +185,10 @@ func (h *handshake) readLogin() error {
 	if wire.AsksCompression(p.Payload) {
 		return errCompression
 	}
-	// The packet's bytes are gone with the next read from the client.
-	if h.login, err = wire.ParseLogin(bytes.Clone(p.Payload), h.greeting.Caps); err != nil {
+	// The packet's bytes are gone with the next read from the client, but not what they say: a key may be among the attributes.
+	own := bytes.Clone(p.Payload)
+	clear(p.Payload)
+	if h.login, err = wire.ParseLogin(own, h.greeting.Caps); err != nil {
 		return err
 	}
 	if h.login.User == nil {
@@ -208,7 +210,8 @@ func (h *handshake) readLogin() error {
 // encrypted ones.
 func (h *handshake) startClientTLS() error {
 	early := h.client.TakeBuffered()
-	conn := tls.Server(&earlyConn{h.clientStream, early}, h.server.clientTLS)
+	h.records = &recordConn{Conn: &earlyConn{h.clientStream, early}}
+	conn := tls.Server(h.records, h.server.clientTLS)
 	if err := conn.HandshakeContext(h.server.base); err != nil {
 		return fmt.Errorf("%w: %w", errClientTLS, err)
 	}
@@ -239,6 +242,7 @@ func (h *handshake) takeAttribute() error {
 		return errMalformed
 	}
 	if found {
+		clear(h.login.Attributes)
 		h.attribute, h.login.Attributes = value, rest
 	}
 	return nil

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"latchkey/keystore"
 	"latchkey/rewrite"
@@ -128,12 +129,12 @@ func (x *executor) openPush(j *job) (*push, error) {
 	if j.plan.Push == nil {
 		return nil, nil
 	}
-	v := values{st: j.st, charset: x.facts.conv.ClientCharset}
+	v := secretValues(j.st, x.facts.conv.ClientCharset)
 	token := j.plan.Push.Value.Token
 	if j.plan.Push.Value.Kind != rewrite.ValueNull {
 		token = j.st.Real(token)
 	}
-	return x.pushOf(&v, &j.plan.Push.Value, token)
+	return x.pushOf(v, &j.plan.Push.Value, token)
 }
 
 // pushOf reads the pushed value at a real token.
@@ -218,7 +219,8 @@ func (x *executor) checkLiterals(st *rewrite.Statement, plan *rewrite.Plan) erro
 		if length < minKeyLiteral || length > maxKeyLiteral {
 			continue
 		}
-		lit, err := st.AppendLiteral(x.scratch.literal[:0], i)
+		// No literal is longer than its text, and room for all of it leaves no copies behind.
+		lit, err := st.AppendLiteral(slices.Grow(x.scratch.literal[:0], literalLen(st, i)), i)
 		if err != nil {
 			continue
 		}
@@ -229,6 +231,15 @@ func (x *executor) checkLiterals(st *rewrite.Statement, plan *rewrite.Plan) erro
 		}
 	}
 	return nil
+}
+
+// literalLen is how long the text of the literal at token i is, with the strings behind it that are part of it.
+func literalLen(st *rewrite.Statement, i int) int {
+	start := st.Token(i).Start
+	for st.Token(i+1).Kind == rewrite.TokString {
+		i++
+	}
+	return int(st.Token(i).End - start)
 }
 
 // checkNames refuses a statement of which a name, a comment or anything else but a literal is a key. The bytes from..to of
@@ -267,6 +278,7 @@ func looksLikeSecret(b []byte) bool {
 // holdsKeyText tells whether a key or a token, as it is printed, stands anywhere in a text that cannot be cut into tokens.
 func holdsKeyText(text []byte) bool {
 	upper := bytes.ToUpper(text)
+	defer clear(upper)
 	return bytes.Contains(upper, []byte("LK1-")) || bytes.Contains(upper, []byte("LKT1-"))
 }
 

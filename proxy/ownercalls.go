@@ -168,7 +168,7 @@ func (x *executor) argument(call *rewrite.Call, v *values, i int, a *argument) e
 		a.text = append([]byte{}, op.in.Bytes...)
 		return nil
 	}
-	a.text, err = argumentType.Canonical(make([]byte, 0, len(op.in.Bytes)+32), op.in, &x.facts.conv)
+	a.text, err = argumentType.Canonical(make([]byte, 0, 4*len(op.in.Bytes)+32), op.in, &x.facts.conv)
 	if err != nil {
 		return wrong
 	}
@@ -202,13 +202,15 @@ func timeText(t time.Time) string {
 func (x *executor) entered(o *keystore.Opened, recovery bool) *table {
 	t := &table{
 		columns: []string{"owner", "key_id", "token", "expires_at"},
-		rows:    [][]string{{o.Owner, o.Key.ID().String(), string(o.Token), timeText(o.Expires)}},
+		rows:    [][][]byte{tableRow(o.Owner, o.Key.ID().String(), "", timeText(o.Expires))},
 	}
+	t.rows[0][2] = o.Token
 	if recovery {
-		t.columns, t.rows[0] = append(t.columns, "recovery_code"), append(t.rows[0], string(o.Recovery))
+		if o.Recovery == nil {
+			o.Recovery = []byte{}
+		}
+		t.columns, t.rows[0] = append(t.columns, "recovery_code"), append(t.rows[0], o.Recovery)
 	}
-	clear(o.Token)
-	clear(o.Recovery)
 	if o.Adopted {
 		x.log.Warn("an owner's record was made under another fleet secret and is now under this one", "owner", x.env.Vault.OwnerHash(o.Owner))
 	}
@@ -276,7 +278,7 @@ func (x *executor) callRegister(args []argument) (*table, error) {
 	if err := x.env.Vault.Register(x.ctx, string(args[0].text), k); err != nil {
 		return nil, err
 	}
-	return &table{[]string{"owner", "key_id"}, [][]string{{string(args[0].text), k.ID().String()}}}, nil
+	return &table{[]string{"owner", "key_id"}, [][][]byte{tableRow(string(args[0].text), k.ID().String())}}, nil
 }
 
 // slotKinds are the kinds that can be added.
@@ -294,8 +296,11 @@ func (x *executor) callAddSlot(args []argument) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer clear(code)
-	return &table{[]string{"slot_id", "kind", "recovery_code"}, [][]string{{id.String(), kind.String(), string(code)}}}, nil
+	row := tableRow(id.String(), kind.String(), "")
+	if code != nil {
+		row[2] = code
+	}
+	return &table{[]string{"slot_id", "kind", "recovery_code"}, [][][]byte{row}}, nil
 }
 
 func (x *executor) callSlots(args []argument) (*table, error) {
@@ -305,7 +310,7 @@ func (x *executor) callSlots(args []argument) (*table, error) {
 	}
 	t := &table{columns: []string{"slot_id", "kind", "label", "created_at", "expires_at"}}
 	for _, s := range slots {
-		t.rows = append(t.rows, []string{s.ID.String(), s.Kind.String(), s.Label, timeText(s.Created), timeText(s.Expires)})
+		t.rows = append(t.rows, tableRow(s.ID.String(), s.Kind.String(), s.Label, timeText(s.Created), timeText(s.Expires)))
 	}
 	return t, nil
 }
@@ -318,7 +323,7 @@ func (x *executor) callDropSlot(args []argument) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &table{[]string{"slot_id"}, [][]string{{id.String()}}}, nil
+	return &table{[]string{"slot_id"}, [][][]byte{tableRow(id.String())}}, nil
 }
 
 func (x *executor) callRotate(args []argument) (*table, error) {
@@ -332,7 +337,7 @@ func (x *executor) callRotate(args []argument) (*table, error) {
 	}
 	old, id := k.ID().String(), n.ID().String()
 	x.keys.ring.Exchange(k, n)
-	return &table{[]string{"owner", "key_id", "old_key_id"}, [][]string{{string(args[0].text), id, old}}}, nil
+	return &table{[]string{"owner", "key_id", "old_key_id"}, [][][]byte{tableRow(string(args[0].text), id, old)}}, nil
 }
 
 // receipt is what a forgotten owner's receipt cannot promise.
@@ -350,14 +355,14 @@ func (x *executor) callForget(args []argument) (*table, error) {
 		x.keys.ring.Exchange(k, nil)
 	}
 	return &table{[]string{"owner", "slots", "destroyed_at", "receipt"},
-		[][]string{{owner, strconv.Itoa(r.Slots), timeText(r.DestroyAt), receipt}}}, nil
+		[][][]byte{tableRow(owner, strconv.Itoa(r.Slots), timeText(r.DestroyAt), receipt)}}, nil
 }
 
 func (x *executor) callRestore(args []argument) (*table, error) {
 	if err := x.env.Vault.Restore(x.ctx, string(args[0].text)); err != nil {
 		return nil, err
 	}
-	return &table{[]string{"owner"}, [][]string{{string(args[0].text)}}}, nil
+	return &table{[]string{"owner"}, [][][]byte{tableRow(string(args[0].text))}}, nil
 }
 
 // errMayNot is for a login that lacks the right to call a procedure.

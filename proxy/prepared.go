@@ -63,11 +63,32 @@ type longValue struct {
 	total int
 }
 
+// append adds a piece, and leaves no copy behind where that moves the value.
+func (v *longValue) append(piece []byte) {
+	if len(v.data)+len(piece) > cap(v.data) {
+		bigger := append(make([]byte, 0, 2*(len(v.data)+len(piece))), v.data...)
+		clear(v.data)
+		v.data = bigger
+	}
+	v.data = append(v.data, piece...)
+}
+
 // longHead is how much of a parameter that passes is kept to see whether it is a key.
 const longHead = 2048
 
 // local tells whether the backend knows nothing of the statement.
 func (s *preparedStatement) local() bool { return s.plan.Class == rewrite.Local }
+
+// secret tells whether the statement's text or its parameters may hold a key or a password.
+func (s *preparedStatement) secret() bool { return s.local() || s.plan.Push != nil }
+
+// wipe overwrites what a statement that is no longer known has of secrets.
+func (s *preparedStatement) wipe() {
+	s.dropLong()
+	if s.secret() {
+		clear(s.st.SQL())
+	}
+}
 
 // passes tells whether the backend runs the statement as the client sent it.
 func (s *preparedStatement) passes() bool { return s.plan.Class == rewrite.Pass }
@@ -80,9 +101,15 @@ func (x *executor) prepare(p wire.Packet) error {
 	}
 	x.begin()
 	s := &preparedStatement{}
-	snapshot, err := x.planPrepared(s, bytes.Clone(p.Payload[1:]))
+	text := bytes.Clone(p.Payload[1:])
+	snapshot, err := x.planPrepared(s, text)
 	if err != nil {
+		clear(text)
+		clear(p.Payload)
 		return x.refuse(err)
+	}
+	if s.secret() {
+		defer clear(p.Payload)
 	}
 	switch {
 	case s.local():
@@ -133,9 +160,10 @@ func (x *executor) planOnce(s *preparedStatement, text []byte, snapshot *Snapsho
 		if stale {
 			return true, nil
 		}
-		if s.plan, err = snapshot.Planner.Unscanned(text, &s.facts); err == nil && holdsKeyText(text) {
-			err = errKeyLiteral
+		if holdsKeyText(text) {
+			return false, errKeyLiteral
 		}
+		s.plan, err = snapshot.Planner.Unscanned(text, &s.facts)
 		return false, err
 	}
 	if x.facts.stale && s.st.ModeDependent() {
@@ -372,14 +400,19 @@ func (x *executor) execute(p wire.Packet) error {
 	defer s.dropLong()
 	defer x.rest()
 	x.begin()
+	if s.secret() {
+		defer clear(p.Payload[10:])
+	}
 	e, snapshot, err := x.parseExecute(s, p)
 	if err != nil {
+		if err == errKeyLiteral {
+			clear(p.Payload[10:])
+		}
 		return x.refuse(err)
 	}
 	switch {
 	case s.local():
 		x.countClass(classLocal)
-		defer clear(p.Payload[10:])
 		return x.executeLocal(s, e)
 	case s.passes():
 		if err := x.restoreDiagnostics(&s.st); err != nil {
@@ -529,20 +562,21 @@ func (x *executor) executePass(s *preparedStatement, p wire.Packet, e *wire.Exec
 // executeLocal runs a prepared key push or procedure call.
 func (x *executor) executeLocal(s *preparedStatement, e *wire.Execute) error {
 	x.fillLong(s, e)
-	v := values{st: &s.st, charset: s.charset, params: e.Params}
+	v := secretValues(&s.st, s.charset)
+	v.params = e.Params
 	if s.plan.Call != nil {
 		if len(s.plan.Call.Args) > 0 && x.facts.stale {
 			if err := x.refresh(); err != nil {
 				return x.refuse(err)
 			}
 		}
-		answer, err := x.call(s.plan.Call, &v)
+		answer, err := x.call(s.plan.Call, v)
 		if err != nil {
 			return x.refuse(err)
 		}
 		return x.answerTable(answer, true, false)
 	}
-	push, err := x.pushOf(&v, &s.plan.Push.Value, s.pushToken())
+	push, err := x.pushOf(v, &s.plan.Push.Value, s.pushToken())
 	if err != nil {
 		return x.refuse(err)
 	}
@@ -638,8 +672,9 @@ func (x *executor) preparedPush(s *preparedStatement, e *wire.Execute) (*push, e
 	if s.plan.Push == nil {
 		return nil, nil
 	}
-	v := values{st: &s.st, charset: s.charset, params: e.Params}
-	return x.pushOf(&v, &s.plan.Push.Value, s.pushToken())
+	v := secretValues(&s.st, s.charset)
+	v.params = e.Params
+	return x.pushOf(v, &s.plan.Push.Value, s.pushToken())
 }
 
 // renderExecute renders the statement, finds or prepares the variant for its text, and makes the request that executes it.
@@ -809,7 +844,10 @@ func (x *executor) longData(p wire.Packet) error {
 		keep = x.longLimit()
 	}
 	if len(v.data)+len(l.Data) <= keep {
-		v.data = append(v.data, l.Data...)
+		v.append(l.Data)
+	}
+	if s.secret() {
+		clear(l.Data)
 	}
 	if !s.passes() {
 		return nil
@@ -836,7 +874,7 @@ func (x *executor) closeStatement(p wire.Packet) error {
 	if err != nil {
 		return nil
 	}
-	s.dropLong()
+	s.wipe()
 	for _, v := range s.variants {
 		x.closeVariant(v)
 	}
@@ -869,7 +907,7 @@ func (x *executor) resetStatement(p wire.Packet) error {
 // dropStatements forgets all prepared statements: the backend forgets its own.
 func (x *executor) dropStatements() {
 	for _, s := range x.prepared.byID {
-		s.dropLong()
+		s.wipe()
 	}
 	x.prepared.byID, x.prepared.last = nil, nil
 	x.named = nil

@@ -11,10 +11,27 @@ import (
 	"latchkey/rewrite"
 )
 
-// table is a resultset that the proxy makes itself, of text columns.
+// table is a resultset that the proxy makes itself, of text columns. Its values are wiped once they are sent.
 type table struct {
 	columns []string
-	rows    [][]string
+	rows    [][][]byte
+}
+
+// tableRow makes a row of values that are no secrets.
+func tableRow(values ...string) [][]byte {
+	row := make([][]byte, len(values))
+	for i, v := range values {
+		row[i] = []byte(v)
+	}
+	return row
+}
+
+func (t *table) wipe() {
+	for _, row := range t.rows {
+		for _, value := range row {
+			clear(value)
+		}
+	}
 }
 
 // local answers a statement that the backend never sees.
@@ -28,8 +45,8 @@ func (x *executor) local(j *job) (ok bool, err error) {
 		push.apply(x)
 		return true, x.answerOK(j.more)
 	}
-	v := values{st: j.st, charset: x.facts.conv.ClientCharset}
-	answer, err := x.call(j.plan.Call, &v)
+	v := secretValues(j.st, x.facts.conv.ClientCharset)
+	answer, err := x.call(j.plan.Call, v)
 	if err != nil {
 		return false, x.refuse(err)
 	}
@@ -76,7 +93,7 @@ func (x *executor) callNewKey(call *rewrite.Call) (*table, error) {
 		return nil, newFault(codeNotPossible, "no random numbers can be had")
 	}
 	defer key.Wipe()
-	return &table{[]string{"account_key"}, [][]string{{string(key.Text())}}}, nil
+	return &table{[]string{"account_key"}, [][][]byte{{key.Text()}}}, nil
 }
 
 // callAddKey adds a key to the keyring.
@@ -102,7 +119,7 @@ func (x *executor) callAddKey(call *rewrite.Call, v *values) (*table, error) {
 	if err != nil {
 		return nil, newFault(codeNotPossible, "no more keys fit on the keyring of one connection")
 	}
-	return &table{[]string{"key_id"}, [][]string{{id}}}, nil
+	return &table{[]string{"key_id"}, [][][]byte{tableRow(id)}}, nil
 }
 
 // callStatus tells what is on the keyring: how many keys, their ids, the id of the one that seals, whether keys may be pushed
@@ -127,7 +144,7 @@ func (x *executor) callStatus(call *rewrite.Call) (*table, error) {
 	}
 	return &table{
 		[]string{"keys", "key_ids", "sealing_key_id", "may_push", "owner", "expires_at"},
-		[][]string{{strconv.Itoa(len(ids)), strings.Join(ids, ","), sealing, mayPush, owner, expires}},
+		[][][]byte{tableRow(strconv.Itoa(len(ids)), strings.Join(ids, ","), sealing, mayPush, owner, expires)},
 	}, nil
 }
 
@@ -151,7 +168,7 @@ func (x *executor) callLock(call *rewrite.Call) (*table, error) {
 	if failed != nil {
 		return nil, x.keystoreFault(failed)
 	}
-	return &table{[]string{"keys"}, [][]string{{"0"}}}, nil
+	return &table{[]string{"keys"}, [][][]byte{tableRow("0")}}, nil
 }
 
 // answerMore is answer for one of several statements of a packet.
@@ -175,9 +192,11 @@ func (x *executor) answerOK(more bool) error {
 // ASCII.
 const collationUTF8MB4 uint16 = 45
 
-// answerTable answers with a resultset.
+// answerTable answers with a resultset, and wipes it.
 func (x *executor) answerTable(t *table, binary, more bool) error {
+	defer t.wipe()
 	a := x.answerMore(more)
+	x.client.Secret()
 	columns := make([]wire.Column, len(t.columns))
 	for i, name := range t.columns {
 		longest := 64
@@ -192,11 +211,7 @@ func (x *executor) answerTable(t *table, binary, more bool) error {
 	if err := a.Columns(columns); err != nil {
 		return err
 	}
-	row := make([][]byte, len(t.columns))
-	for _, values := range t.rows {
-		for i, value := range values {
-			row[i] = []byte(value)
-		}
+	for _, row := range t.rows {
 		var err error
 		if binary {
 			err = a.BinaryRow(row...)

@@ -79,7 +79,7 @@ type job struct {
 // request is one COM_QUERY.
 type request struct {
 	packet wire.Packet
-	// secret says that the packet holds a key, which is wiped behind it.
+	// secret says that the packet may hold a key or a password, and is wiped behind it.
 	secret bool
 	// owned says that the packet is a copy: the client's own is gone once more is read from the client.
 	owned bool
@@ -179,10 +179,10 @@ func (x *executor) unscanned(text []byte, offset int) error {
 	if err != nil {
 		return x.refuse(err)
 	}
-	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
-	if err == nil && holdsKeyText(text) {
-		err = errKeyLiteral
+	if holdsKeyText(text) {
+		return x.refuse(errKeyLiteral)
 	}
+	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
 	if err != nil {
 		return x.refuse(err)
 	}
@@ -589,6 +589,8 @@ func (x *executor) refuse(err error) error {
 		return err
 	}
 	x.countClass(classRefused)
+	// Nobody knows what was meant: it may be a call of unlock with a quote too few.
+	x.request.secret = true
 	var backend *backendError
 	if err = x.present(err); !errors.As(err, &backend) {
 		return x.session.refuse(err)

@@ -214,8 +214,10 @@ func (s *session) changeUser(p wire.Packet) error {
 		collation = uint16(user.Charset[0]) | uint16(user.Charset[1])<<8
 	}
 	if found {
+		defer clear(value)
 		user.Attributes = rest
 		err = s.send(user.Append(nil, s.caps))
+		clear(p.Payload)
 	} else {
 		err = s.forward(p)
 	}

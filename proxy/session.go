@@ -72,7 +72,8 @@ type session struct {
 	backendSocket net.Conn
 	interrupted   bool // guarded by mu
 
-	clientStream  net.Conn // what is read from: clientSocket, or what wraps it
+	clientStream  net.Conn    // what is read from: clientSocket, or what wraps it
+	records       *recordConn // below the client's TLS; nil without
 	backendStream net.Conn
 	client        *wire.Conn // client <-> proxy
 	backend       *wire.Conn // proxy <-> backend
@@ -159,6 +160,10 @@ func panicFrames() []string {
 
 func (s *session) close() {
 	s.interrupt()
+	clear(s.attribute)
+	if s.records != nil {
+		s.records.wipe()
+	}
 	if s.client != nil {
 		s.client.Release()
 	}

@@ -24,6 +24,12 @@ type values struct {
 	markers []int32
 }
 
+// secretValues gives values of a statement that holds keys or passwords: its buffer has room for every literal, so that none
+// is moved and leaves a copy behind. Whoever reads one wipes the buffer.
+func secretValues(st *rewrite.Statement, charset string) *values {
+	return &values{st: st, charset: charset, buffer: make([]byte, 0, len(st.SQL()))}
+}
+
 // paramMarkers gives the offsets of the statement's parameter markers, in order.
 func (v *values) paramMarkers() []int32 {
 	if v.markers == nil {

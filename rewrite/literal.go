@@ -32,10 +32,9 @@ func (s *Statement) AppendLiteral(buf []byte, i int) (Literal, error) {
 	text := s.Text(i)
 	switch t.Kind {
 	case TokString, TokNational:
-		buf = s.appendString(buf, i)
-		for s.Token(i+lit.Tokens).Kind == TokString {
-			buf = s.appendString(buf, i+lit.Tokens)
-			lit.Tokens++
+		lit.Tokens = s.LiteralTokens(i)
+		for k := range lit.Tokens {
+			buf = s.appendString(buf, i+k)
 		}
 	case TokHexString:
 		buf = appendHex(buf, text[2:len(text)-1])
@@ -55,6 +54,18 @@ func (s *Statement) AppendLiteral(buf []byte, i int) (Literal, error) {
 		lit.Introducer = introducerName(s.Text(i - 1))
 	}
 	return lit, nil
+}
+
+// LiteralTokens says how many tokens the literal at token i takes: adjacent strings are one. It reads no value, of which it
+// would leave a copy in memory.
+func (s *Statement) LiteralTokens(i int) int {
+	n := 1
+	if kind := s.Token(i).Kind; kind == TokString || kind == TokNational {
+		for s.Token(i+n).Kind == TokString {
+			n++
+		}
+	}
+	return n
 }
 
 // introducerName gives the character set of an introducer without allocating.

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"errors"
+	"strings"
 	"runtime"
 	"sync"
 )
@@ -70,7 +71,8 @@ func boolByte(b bool) byte {
 // Unscanned says what to do with text that Scan could not cut into tokens: it passes only when no reading of its bytes can
 // name anything protected, so that the backend answers it (most often with error 1064).
 func (p *Planner) Unscanned(sql []byte, f *Facts) (*Plan, error) {
-	if p.touch.inText(sql) || p.touch.any() && p.touch.inBody(string(sql), dynamicWords) {
+	// What names the proxy's own schema may hold a password, of which the looks behind this one would leave copies in memory.
+	if namesReserved(sql) || p.touch.inText(sql) || p.touch.any() && p.touch.inBody(string(sql), dynamicWords) {
 		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement cannot be read and may touch a protected column",
 			Hint: "use a supported character set and sql_mode, and check the statement's quotes and comments"}
 	}
@@ -79,6 +81,16 @@ func (p *Planner) Unscanned(sql []byte, f *Facts) (*Plan, error) {
 			Hint: "connect with utf8mb4, latin1 or ascii"}
 	}
 	return &Plan{Class: Pass, Effects: StaleFacts | ChangesSchema, Kind: "UNREADABLE"}, nil
+}
+
+// namesReserved reports whether the name of the proxy's own schema stands anywhere in text.
+func namesReserved(text []byte) bool {
+	for i := 0; i+len(reservedSchema) <= len(text); i++ {
+		if strings.EqualFold(string(text[i:i+len(reservedSchema)]), reservedSchema) {
+			return true
+		}
+	}
+	return false
 }
 
 // dynamicWords are those by which text runs as a statement.

@@ -819,11 +819,7 @@ func (b *builder) readValue(i int) (v Value, to int, ok bool) {
 		v.Introducer = strings.ToLower(strings.TrimPrefix(string(b.st.Text(i)), "_"))
 		return v, to, true
 	case t.Kind.IsLiteral():
-		lit, err := b.st.Literal(i)
-		if err != nil {
-			return Value{}, 0, false
-		}
-		return Value{Kind: ValueLiteral, Token: i}, i + max(lit.Tokens, 1) - 1, true
+		return Value{Kind: ValueLiteral, Token: i}, i + b.st.LiteralTokens(i) - 1, true
 	}
 	switch b.st.Keyword(i) {
 	case KwNull:
@@ -836,8 +832,7 @@ func (b *builder) readValue(i int) (v Value, to int, ok bool) {
 		if b.st.Token(i+1).Kind != TokString {
 			return Value{}, 0, false
 		}
-		lit, err := b.st.Literal(i + 1)
-		if err != nil || lit.Tokens > 1 {
+		if b.st.LiteralTokens(i+1) > 1 {
 			return Value{}, 0, false
 		}
 		return Value{Kind: ValueLiteral, Token: i + 1, TypeWord: strings.ToUpper(string(b.st.Text(i)))}, i + 1, true

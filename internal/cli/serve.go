@@ -35,6 +35,7 @@ The log goes to standard error.`,
 			if err != nil {
 				return err
 			}
+			guardMemory(log)
 			s, err := newService(config, log)
 			if err != nil {
 				return err

@@ -80,6 +80,10 @@ func (c *Conn) Rest() { c.Reader.rest(false) }
 // Release gives back all buffers. The Conn and every packet read from it are unusable afterwards.
 func (c *Conn) Release() {
 	if c.Reader.buf != nil {
+		if c.Reader.side == ClientSide {
+			// A client that went away in the middle of a request may have sent half a key.
+			clear(c.Reader.buf.b)
+		}
 		c.Reader.buf.release()
 		c.Reader.buf = nil
 	}

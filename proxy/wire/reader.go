@@ -185,16 +185,23 @@ func (r *Reader) fill(n int) error {
 func (r *Reader) fail(err error) error { return &IOError{r.side, "read", err} }
 
 // makeRoom makes the buffer able to take more of a piece of n bytes that starts at pos: by moving
-// what is there to the front, or into a buffer of at most twice the size.
+// what is there to the front, or into a buffer of at most twice the size. Where a client's request
+// was, nothing of it stays: it may hold a key, and whoever is done with it knows of one place only.
 func (r *Reader) makeRoom(n int) {
 	have := r.buf.b[r.pos:r.end]
 	if n <= len(r.buf.b) {
 		copy(r.buf.b, have)
+		if r.side == ClientSide {
+			clear(r.buf.b[max(r.pos, len(have)):r.end])
+		}
 	} else if r.end < len(r.buf.b) && r.pos == 0 {
 		return
 	} else {
 		bigger := newBuffer(min(n, max(2*len(r.buf.b), 2*len(have))))
 		copy(bigger.b, have)
+		if r.side == ClientSide {
+			clear(have)
+		}
 		r.buf.release()
 		r.buf = bigger
 	}

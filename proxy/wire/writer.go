@@ -25,7 +25,12 @@ type Writer struct {
 	buf  *buffer
 	out  []byte // the part of buf in use
 	err  error
+	// secret says that what is waiting has to be overwritten once it is sent.
+	secret bool
 }
+
+// Secret has everything overwritten in memory that is appended from now to the next Flush, once that has sent it.
+func (w *Writer) Secret() { w.secret = true }
 
 // Packet appends one logical packet, cut into fragments where it has to be.
 func (w *Writer) Packet(payload []byte) error {
@@ -73,6 +78,9 @@ func (w *Writer) Finish(dst []byte) error {
 	w.Seq++
 	if len(dst) > len(w.buf.b) {
 		// append moved it out of the pooled buffer.
+		if w.secret {
+			clear(w.out)
+		}
 		w.buf.release()
 		w.buf = &buffer{dst[:cap(dst)]}
 	}
@@ -141,6 +149,9 @@ func (w *Writer) room(n int) {
 	}
 	bigger := newBuffer(max(2*len(w.buf.b), len(w.out)+n))
 	w.out = append(bigger.b[:0], w.out...)
+	if w.secret {
+		clear(w.buf.b[:len(w.out)])
+	}
 	w.buf.release()
 	w.buf = bigger
 }
@@ -178,6 +189,10 @@ func (w *Writer) flushWith(span []byte) error {
 func (w *Writer) drop() {
 	if w.buf == nil {
 		return
+	}
+	if w.secret {
+		clear(w.out)
+		w.secret = false
 	}
 	w.buf.release()
 	w.buf, w.out = nil, nil
