@@ -299,10 +299,10 @@ func TestKilledBetweenStatements(t *testing.T) {
 
 // everywhere kills the proxy behind each statement of a procedure.
 func (k *killed) everywhere(t *testing.T, step *killedStep) {
+	k.serve(t)
 	changed, unchanged := 0, 0
 	for n := 0; ; n++ {
 		o := k.newOwner(t, step.enrolled)
-		k.serve(t)
 		forgets := k.forgets(t)
 		finished, committed := k.killAt(t, step, o, n)
 		if finished {
@@ -341,7 +341,6 @@ func (k *killed) everywhere(t *testing.T, step *killedStep) {
 		if t.Failed() {
 			t.Fatalf("killed behind statement %d, changed: %v", n, committed)
 		}
-		k.proxy.Stop(t)
 	}
 	if changed == 0 || unchanged == 0 {
 		t.Errorf("%d kills before the change and %d behind it, want both", unchanged, changed)
@@ -369,7 +368,6 @@ func (k *killed) killAt(t *testing.T, step *killedStep, o *killedOwner, n int) (
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		k.gate.arm(-1)
-		k.proxy.Stop(t)
 		return true, true
 	case <-held:
 	}

@@ -114,7 +114,7 @@ func buildBinary() (string, error) {
 	return path, nil
 }
 
-// command is a subcommand that ends by itself. A program with the race detector would wait for a second at its end.
+// command is a subcommand. At its end a program with the race detector would wait for a second.
 func command(tb testing.TB, args ...string) *exec.Cmd {
 	cmd := exec.Command(Binary(tb), args...)
 	cmd.Env = append(os.Environ(), "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
@@ -231,7 +231,7 @@ func Start(tb testing.TB, c Config) *Proxy {
 func (p *Proxy) Serve(tb testing.TB) {
 	tb.Helper()
 	p.log = &logBuffer{}
-	p.cmd = exec.Command(Binary(tb), "serve", "--config", p.Config)
+	p.cmd = command(tb, "serve", "--config", p.Config)
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
