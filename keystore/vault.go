@@ -82,6 +82,8 @@ const (
 	maxTokens = 32
 	// decoyOwner is a name that no owner can have.
 	decoyOwner = "\x00 decoy"
+	// refusalStep is what the time of a refusal is a multiple of.
+	refusalStep = 5 * time.Millisecond
 	// maxLostGeneration bounds the generation of a record that nobody authenticates, so that none is the last one.
 	maxLostGeneration = 1 << 62
 	// maxTombstones bounds how many forgotten owners are looked at at once.
@@ -439,6 +441,16 @@ type issue struct {
 	secret *slotSecret
 	text   []byte
 	digest [sha256.Size]byte
+	// opened says that secret and text belong to others now.
+	opened bool
+}
+
+// drop wipes a token that was not issued.
+func (i *issue) drop() {
+	if !i.opened {
+		clear(i.secret[:])
+		clear(i.text)
+	}
 }
 
 // newIssue draws a token for owner.
@@ -502,6 +514,7 @@ func (v *Vault) opened(i *issue, owner string, keys *userKeys) (*Opened, error) 
 	if err != nil {
 		return nil, err
 	}
+	i.opened = true
 	newOrigin(owner, i.slot.id, i.secret).attach(key, i.slot.notAfter, v.config.Now())
 	v.remember(i.slot.id, i.digest, key)
 	return &Opened{Owner: owner, Key: key, Token: i.text, Expires: time.Unix(i.slot.notAfter, 0)}, nil
@@ -519,7 +532,7 @@ func (v *Vault) begin(ctx context.Context, c Client) (*attempt, error) {
 }
 
 // Enroll makes a user key for an owner who has none, with a password and a recovery code, and unlocks it.
-func (v *Vault) Enroll(ctx context.Context, owner string, password []byte) (*Opened, error) {
+func (v *Vault) Enroll(ctx context.Context, owner string, password []byte) (opened *Opened, err error) {
 	if err := checkOwner(owner); err != nil {
 		return nil, err
 	}
@@ -550,10 +563,16 @@ func (v *Vault) Enroll(ctx context.Context, owner string, password []byte) (*Ope
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if opened == nil {
+			clear(code)
+		}
+	}()
 	i, err := v.newIssue(owner)
 	if err != nil {
 		return nil, err
 	}
+	defer i.drop()
 	e := &edit{put: []*keySlot{s, recovery}}
 	if v.config.Escrow != nil {
 		service, err := v.serviceSlot(owner, keys)
@@ -624,6 +643,7 @@ func (k SlotKind) peppered() bool { return k == SlotPassword || k == SlotToken }
 // not there and one without such a slot cost the work of one that does not open. The error is ErrUnlock, a *TooManyError, or
 // one that says nothing about the owner.
 func (v *Vault) prove(ctx context.Context, c Client, kind SlotKind, secretOf func(s *keySlot) (*slotSecret, error)) (*proof, error) {
+	start := time.Now()
 	if err := checkOwner(c.Owner); err != nil {
 		return nil, err
 	}
@@ -658,7 +678,18 @@ func (v *Vault) prove(ctx context.Context, c Client, kind SlotKind, secretOf fun
 			return nil, err
 		}
 	}
-	return nil, ErrUnlock
+	return nil, refuse(ctx, start)
+}
+
+// refuse returns ErrUnlock at the next multiple of refusalStep since start: what is left between a known and an unknown owner,
+// such as the rows that the backend reads, is far less.
+func refuse(ctx context.Context, start time.Time) error {
+	select {
+	case <-time.After(refusalStep - time.Since(start)%refusalStep):
+		return ErrUnlock
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // decoySlot makes a slot that no secret opens.
@@ -733,6 +764,7 @@ func (v *Vault) enter(ctx context.Context, owner string, p *proof, apply func(w 
 	if err != nil {
 		return nil, err
 	}
+	defer i.drop()
 	var keys *userKeys
 	var adopted bool
 	defer func() { keys.wipe() }()
@@ -916,6 +948,7 @@ func (v *Vault) replacePassword(ctx context.Context, owner string, p *proof, pas
 		return nil
 	})
 	if err != nil {
+		clear(text)
 		return nil, err
 	}
 	v.revoke(owner, o.Key)
