@@ -69,9 +69,19 @@ func (c *Cache) OpenKey(k *AccountKey) (*UserKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	u.cached = digest
 	u.Retain()
 	c.keys.Add(digest, cached{u, now})
 	return u, nil
+}
+
+// Forget drops a key that its user has locked, if it is in the cache. Keyrings that hold it keep it.
+func (c *Cache) Forget(k *UserKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.keys.Peek(k.cached); ok && e.key == k {
+		c.keys.Remove(k.cached)
+	}
 }
 
 func (c *Cache) digest(k *AccountKey) (d [sha256.Size]byte) {

@@ -356,6 +356,44 @@ func TestCacheGivesTheSameKeyUntilItExpires(t *testing.T) {
 
 // TestCacheAndKeyringsTogether is for the race detector: sessions push and drop
 // the same few keys through a cache too small for them.
+func TestCacheForgetsLockedKeys(t *testing.T) {
+	c, err := NewCache("main", 2, time.Minute, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(b byte) *UserKey {
+		k, err := c.Open(accountKey(t, b).Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	a, b := open(1), open(2)
+	stranger, err := accountKey(t, 1).UserKey("main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Forget(stranger)
+	c.Forget(a)
+	c.Forget(a)
+	if c.Len() != 1 {
+		t.Errorf("the cache has %d keys, want 1", c.Len())
+	}
+	if a.roots == nil {
+		t.Fatal("a key was wiped under its holder")
+	}
+	a.Release()
+	if a.roots != nil {
+		t.Error("the last holder let go and the key is there")
+	}
+	c.Purge()
+	b.Release()
+	if b.roots != nil {
+		t.Error("the cache was purged, the last holder let go and the key is there")
+	}
+	stranger.Release()
+}
+
 func TestCacheAndKeyringsTogether(t *testing.T) {
 	c, err := NewCache("main", 2, time.Nanosecond, time.Now)
 	if err != nil {

@@ -2,8 +2,9 @@
 
 package keystore
 
-// protectedStack is how much stack f may use in protect, in bytes. X25519, HMAC and AES-GCM use less than 4 KiB.
-const protectedStack = 16 << 10
+// protectedStack is how much stack f may use in protect, in bytes. X25519, HMAC, AES-GCM and Argon2id use less than 4 KiB. A
+// stack of 16 KiB, into which this fits, is the largest that the runtime keeps ready.
+const protectedStack = 8 << 10
 
 // protect runs f, which handles key bytes, on a stack of its own that is overwritten afterwards: what callees keep in their
 // frames stays there until something else happens to be written over it. What f puts on the heap it has to overwrite

@@ -17,6 +17,7 @@ package keystore
 
 import (
 	"crypto/ecdh"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"runtime"
@@ -86,6 +87,8 @@ type UserKey struct {
 	older []*UserKey
 	// origin is the key slot that the key came from; nil for one that was pushed or comes from a file.
 	origin *origin
+	// cached is the key's place in a Cache; zero for one that came another way.
+	cached [sha256.Size]byte
 
 	mu      sync.Mutex
 	roots   *roots // nil once wiped

@@ -148,7 +148,7 @@ func (x *executor) callStatus(call *rewrite.Call) (*table, error) {
 	}, nil
 }
 
-// callLock empties the keyring and revokes the tokens that opened its keys. When they cannot be revoked the keyring is empty
+// callLock empties the keyring, drops its keys from the cache and revokes the tokens that opened them. When they cannot be revoked the keyring is empty
 // all the same, and the client is told.
 func (x *executor) callLock(call *rewrite.Call) (*table, error) {
 	if err := arguments(call, 0); err != nil {
@@ -158,6 +158,7 @@ func (x *executor) callLock(call *rewrite.Call) (*table, error) {
 	for _, k := range x.keys.ring.Keys() {
 		owner, _, ok := k.Owner()
 		if !ok {
+			x.env.Cache.Forget(k)
 			continue
 		}
 		err := x.env.Vault.Lock(x.ctx, k)
