@@ -108,7 +108,7 @@ func (x *executor) audit(name, owner string, err error) {
 		result = "error"
 		var many *keystore.TooManyError
 		switch {
-		case errors.Is(err, keystore.ErrUnlock):
+		case errors.Is(err, keystore.ErrUnlock), errors.Is(err, keystore.ErrLost):
 			result = "denied"
 		case errors.As(err, &many), errors.Is(err, keystore.ErrBusy):
 			result = "delayed"
