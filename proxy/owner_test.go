@@ -122,7 +122,9 @@ func TestRowsOfOthers(t *testing.T) {
 	other, c := r.with(t, "", "9"), r.with(t, "", "7", "8")
 	mustExec(t, other, "INSERT INTO entries (id, user_id, title, body) VALUES (9, 9, 'nine', 'x'), (10, 9, NULL, NULL)")
 	mustExec(t, c, "INSERT INTO entries (id, user_id, title, body) VALUES (7, 7, 'seven', 'x'), (8, 8, 'eight', 'y')")
-	content := func() string { return fmt.Sprint(r.raw(t, "SELECT id, user_id, n, HEX(title), HEX(body) FROM entries ORDER BY id")) }
+	content := func() string {
+		return fmt.Sprint(r.raw(t, "SELECT id, user_id, n, HEX(title), HEX(body) FROM entries ORDER BY id"))
+	}
 	before := content()
 	for _, s := range []struct {
 		code  int

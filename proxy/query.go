@@ -320,8 +320,13 @@ func (x *executor) renderQuery(j *job) ([]byte, error) {
 	if j.st.Params() > 0 {
 		return nil, errMarker
 	}
+	away, err := x.settle(j.st, j.plan)
+	if err != nil {
+		return nil, err
+	}
 	r := x.newRenderer(renderText, j.st, j.plan, nil)
 	defer x.keep(r)
+	r.away = away
 	if j.plan.Before != nil {
 		old, err := x.readBefore(r)
 		if err != nil {

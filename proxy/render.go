@@ -56,6 +56,8 @@ type renderer struct {
 	sealer *sealer
 	conv   *logical.Session
 	old    oldCells
+	// away has the cells of kind a that searches have to name.
+	away awayCells
 	// nested is set while the SELECT of Before is rendered: its source pieces carry the statement's edits.
 	nested bool
 
@@ -436,6 +438,7 @@ func (r *renderer) rangeTerm(p *rewrite.Piece, value *rewrite.Value, token int, 
 	for i := range ranges {
 		r.rangeOf(p, &ranges[i], terms)
 	}
+	r.awayTerms(p, ranges, terms)
 	byDefault, err := r.sealer.equalsDefault(p.Column, canonical)
 	if err != nil {
 		return err

@@ -27,6 +27,10 @@ type Plan struct {
 	Opens bool
 	// Before, when not nil, is read on the client's backend connection before the statement is sent.
 	Before *Before
+	// Away are the tables of which the statement searches columns that may hold cells of kind a. AwayLocks says that it reads
+	// what is committed now, and not what was when the transaction began.
+	Away      []*AwayTable
+	AwayLocks bool
 	// Push is the key push of a SET statement; the assignment itself is cut by Edits. When nothing remains, Class is Local.
 	Push *KeyPush
 	// Call is a procedure of the schema latchkey (Class Local).

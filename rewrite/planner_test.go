@@ -29,6 +29,8 @@ func testColumn(t testing.TB, database, table, def string) *Column {
 			c.AutoIncrement = true
 		case "notnull":
 			c.Nullable = false
+		case "onupdate":
+			c.OnUpdate = true
 		case "invisible":
 			c.Invisible = true
 		case "sealed":
@@ -45,6 +47,8 @@ func testColumn(t testing.TB, database, table, def string) *Column {
 			p.HasOnEmpty, p.OnEmpty = true, []byte(value)
 		case "overwrite":
 			p.OverwriteAllow = true
+		case "away":
+			p.Away = true
 		case "conflict":
 			p.Conflict = &Refusal{Code: CodeDisagree, Column: p.String(), Reason: "policy and annotation disagree"}
 		default:
@@ -101,6 +105,11 @@ func testSchema(t testing.TB) *Schema {
 	owned.Indexes = []*Index{unique("PRIMARY", IndexPart{Column: "id"})}
 	testTable(t, s, "journal", "selves", "id int auto notnull", "phone varbinary sealed=varchar(30) owner=id").Indexes =
 		[]*Index{unique("PRIMARY", IndexPart{Column: "id"})}
+	letters := testTable(t, s, "journal", "letters", "id int auto notnull", "user_id varchar", "subject varbinary sealed=varchar(200) search owner=user_id away",
+		"body blob sealed=text owner=user_id away", "changed timestamp onupdate")
+	letters.Indexes = []*Index{unique("code", IndexPart{Column: "user_id"}), unique("PRIMARY", IndexPart{Column: "id"})}
+	testTable(t, s, "journal", "loose", "user_id int", "subject varbinary sealed=varchar(200) search owner=user_id away").Triggers =
+		[]*Routine{{Database: "journal", Name: "stamp", Kind: "TRIGGER", Event: "UPDATE", Body: "SET NEW.other = 1"}}
 	testTable(t, s, "journal", "graded", "grade double", "phone varbinary sealed=varchar(30) owner=grade")
 	view := testTable(t, s, "journal", "v_entries", "id int", "heading varbinary")
 	view.Kind, view.Definition = View, "select `journal`.`entries`.`id` AS `id`,`journal`.`entries`.`title` AS `heading` from `journal`.`entries` where `journal`.`entries`.`title` is not null"
@@ -261,6 +270,13 @@ func describeRest(st *Statement, plan *Plan) string {
 			}
 			out.WriteByte('\n')
 		}
+	}
+	for _, a := range plan.Away {
+		fmt.Fprintf(&out, "  away: %s searches", a.Name)
+		for _, p := range a.Searched {
+			out.WriteString(" " + p.Column)
+		}
+		fmt.Fprintf(&out, " of %d, owner %s, key %v, kept %v, fixed %t, locks %t\n", len(a.Columns), a.Owner.Name, a.Key, a.Kept, a.Fixed, plan.AwayLocks)
 	}
 	if plan.RefuseNull {
 		out.WriteString("  refuses NULL\n")

@@ -157,6 +157,9 @@ func (b *builder) finish() error {
 		}
 	}
 	b.plan.Edits = b.edits
+	if err := b.away(); err != nil {
+		return err
+	}
 	for i := range b.plan.Outputs {
 		if o := &b.plan.Outputs[i]; o.Rename {
 			o.NameFrom, o.NameTo = b.st.Collapsed(o.NameFrom), b.st.Collapsed(o.NameTo)
