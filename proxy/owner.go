@@ -162,7 +162,7 @@ func errOwnerAbsent(column *rewrite.Protected) *fault {
 
 // errNoRecipient is for a row of an owner who is away and to whom nothing can be sealed.
 func errNoRecipient(column *rewrite.Protected) *fault {
-	return newFault(codeLocked, "%s: the row's owner, by column %s, is away and not in the keystore; nothing was changed; enroll or register the owner first", column, column.Owner)
+	return newFault(codeLocked, "%s: the row's owner, by column %s, is away and not in the keystore; nothing was changed; enroll or register the owner", column, column.Owner)
 }
 
 // errOwnerUnknown is for a row of which nobody can say whose it is.
