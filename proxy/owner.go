@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"latchkey/keystore"
@@ -292,10 +293,12 @@ func (r *renderer) ownerIs(stored string, owner rowOwner) {
 	r.bound([]byte(owner.name))
 }
 
+// raiseOwner is raiseLocked for a row that is not of an owner whom the statement was rendered for.
+const raiseOwner = "EXP(97020+LENGTH(COALESCE(%s,x'')))"
+
 // raise renders the end of a CASE at which the statement fails.
 func (r *renderer) raise(p *rewrite.Piece) {
-	r.out = append(append(r.out, " ELSE EXP(9702+LENGTH(COALESCE("...), p.Left...)
-	r.out = append(r.out, ",x''))) END"...)
+	r.out = fmt.Appendf(r.out, " ELSE "+raiseOwner+" END", p.Left)
 }
 
 // sameOwner renders the owner column of a row that ON DUPLICATE KEY UPDATE may leave with its owner only.
@@ -354,6 +357,8 @@ type ownerRows struct {
 	// gives and to are whether and whom an UPDATE gives its rows to.
 	gives bool
 	to    rowOwner
+	// seen are the owners that were noted.
+	seen []map[rowOwner]bool
 }
 
 // plan finds out which owners belong to which columns.
@@ -394,9 +399,15 @@ func (o *ownerRows) row(i int, owners [][]byte) rowOwner {
 func (b *before) sawOwners(owners [][]byte) {
 	if b.old.owners == nil {
 		b.old.owners = make([][]rowOwner, len(owners))
+		b.owners.seen = make([]map[rowOwner]bool, len(owners))
 	}
 	for i, value := range owners {
-		if o := storedOwner(value); !slices.Contains(b.old.owners[i], o) {
+		o := storedOwner(value)
+		if b.owners.seen[i] == nil {
+			b.owners.seen[i] = make(map[rowOwner]bool)
+		}
+		if !b.owners.seen[i][o] {
+			b.owners.seen[i][o] = true
 			b.old.owners[i] = append(b.old.owners[i], o)
 		}
 	}

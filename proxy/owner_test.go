@@ -2,10 +2,14 @@ package proxy
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
+
+	"latchkey/proxy/wire"
 	"latchkey/rewrite"
 )
 
@@ -202,5 +206,43 @@ func TestAccountKeysAndOwners(t *testing.T) {
 	r.ids["200"] = strings.Split(run(t, c, "CALL latchkey.status()").rows[0], "|")[2]
 	if got := r.raw(t, "SELECT LOWER(HEX(SUBSTRING(title,25,8))) FROM entries WHERE id = 4")[0][0]; got != r.ids["200"] {
 		t.Errorf("the registered owner's row is under key %s, want %s", got, r.ids["200"])
+	}
+}
+
+// TestRowsThatComeBetween: the statement itself fails at a row that came to be after the old cells were read and is not of
+// an owner whom it was rendered for, in every form of assignment.
+func TestRowsThatComeBetween(t *testing.T) {
+	r := newRowsTwin(t)
+	column := &rewrite.Protected{Database: r.sealed, Table: "entries", Column: "body", Context: "entries.body",
+		Type: mustType(t, "text character set utf8mb4"), Nullable: true, Owner: "user_id", Capacity: 1000}
+	keys := testKeyset(t, 'A')
+	keys.owners, keys.ctx = r.proxy.owners, t.Context()
+	const stored = "CAST(`user_id`+0 AS BINARY)"
+	one := rewrite.Value{Kind: rewrite.ValueLiteral, Token: 5}
+	for name, piece := range map[string]rewrite.Piece{
+		"assignment": {Kind: rewrite.PieceAssign, Values: []rewrite.Value{one}, Old: 0,
+			Owner: &rewrite.RowOwner{Value: rewrite.Value{Kind: rewrite.ValueUnknown, Token: -1}, Stored: stored, Old: 1}},
+		"move": {Kind: rewrite.PieceMove, Old: 0, Owner: &rewrite.RowOwner{Type: mustType(t, "int"), Value: rewrite.Value{Kind: rewrite.ValueLiteral, Token: 9}, Stored: stored, Old: 1}},
+	} {
+		piece.Column, piece.Left = column, "body"
+		const text = "UPDATE entries SET body = 'new' WHERE user_id = 7"
+		plan := &rewrite.Plan{Class: rewrite.Sealed, Edits: []rewrite.Edit{{From: 5, To: 5, Pieces: []rewrite.Piece{piece}}}}
+		for _, there := range []string{"8", "NULL"} {
+			for _, verb := range []string{"UPDATE", "UPDATE IGNORE"} {
+				r.server.Exec(t, "USE "+r.sealed+"; ALTER TABLE entries MODIFY user_id INT; DELETE FROM entries; "+
+					"INSERT INTO entries (id, user_id, body) VALUES (1, "+there+", x'FF4C4B63010000000102030405060708000000000000000000000000000000000000000000000000000000000000')")
+				renderer := testRenderer(t, renderText, keys, text, plan)
+				renderer.old.owners = [][]rowOwner{{{name: "7", known: true}}}
+				if err := renderer.statement(0, len(text)); err != nil {
+					t.Fatal(err)
+				}
+				out := strings.Replace(strings.Replace(string(renderer.out), "UPDATE entries", verb+" "+r.sealed+".entries", 1), "user_id = 7", "id = 1", 1)
+				_, err := r.server.DB().Exec(out)
+				var e *mysql.MySQLError
+				if !errors.As(err, &e) || scrubError(wire.ERR{Code: e.Number, Message: e.Message}).Code != codeLocked {
+					t.Errorf("%s, %s over a row of %s: %v, want it to raise", name, verb, there, err)
+				}
+			}
+		}
 	}
 }

@@ -589,9 +589,15 @@ func (r *renderer) eachOwner(p *rewrite.Piece) (bool, error) {
 		if err != nil {
 			return false, r.valueFault(p.Column, err)
 		}
-		return !op.null, nil
+		if op.null {
+			return false, nil
+		}
 	}
-	return true, nil
+	if r.mode == renderUnbound || r.sealer.keys.sole() == nil {
+		return true, nil
+	}
+	// A row that comes to be meanwhile is its client's.
+	return len(r.ownersOf(p)) > 0, nil
 }
 
 // guardsOwner tells whether the cell of the row that an INSERT did not insert may come into the row that is there only when
