@@ -355,7 +355,7 @@ func (s *settler) passes(err error) error {
 		return err
 	}
 	switch backend.Code {
-	case codeLockWait, codeDeadlock, codeChanged:
+	case backendLockWait, backendDeadlock, backendChanged:
 		if s.x.inTransaction() {
 			return err
 		}
@@ -365,9 +365,9 @@ func (s *settler) passes(err error) error {
 
 // Errors that may end a transaction. https://mariadb.com/kb/en/mariadb-error-code-reference/
 const (
-	codeChanged  uint16 = 1020 // ER_CHECKREAD
-	codeLockWait uint16 = 1205 // ER_LOCK_WAIT_TIMEOUT
-	codeDeadlock uint16 = 1213 // ER_LOCK_DEADLOCK
+	backendChanged  uint16 = 1020 // ER_CHECKREAD
+	backendLockWait uint16 = 1205 // ER_LOCK_WAIT_TIMEOUT
+	backendDeadlock uint16 = 1213 // ER_LOCK_DEADLOCK
 )
 
 // lock locks rows inside a transaction and leaves out those that another session has locked, so that nothing waits.

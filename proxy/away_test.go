@@ -350,7 +350,7 @@ func TestAwayConcurrently(t *testing.T) {
 					query += " FOR UPDATE"
 				}
 				err := c.QueryRowContext(context.Background(), query).Scan(&n)
-				if code := mariadbtest.Code(err); err != nil && code != int(codeDeadlock) {
+				if code := mariadbtest.Code(err); err != nil && code != int(backendDeadlock) {
 					t.Errorf("search: %v", err)
 					return
 				}
