@@ -53,7 +53,7 @@ func owned(user *keystore.UserKey) bool {
 
 // indifferent says that one key seals all rows of column whoever owns them, and that no keystore knows better.
 func (k *keyset) indifferent(column *rewrite.Protected) bool {
-	return column.ServiceKey != "" || column.Owner == "" || k.owners == nil && k.sole() != nil
+	return column.ServiceKey != "" || column.Owner == "" || (k.owners == nil || !k.enrolls && !column.Away) && k.sole() != nil
 }
 
 // target finds the key for a row of owner. column is under user keys.
@@ -67,7 +67,7 @@ func (k *keyset) target(column *rewrite.Protected, owner rowOwner) (sealTarget, 
 	}
 	sole := k.sole()
 	switch {
-	case sole != nil && (k.owners == nil || !owner.known):
+	case sole != nil && (k.indifferent(column) || !owner.known):
 		return sealTarget{user: sole}, nil
 	case len(users) == 0 && !column.Away:
 		return sealTarget{}, k.noKey(column)
@@ -469,7 +469,7 @@ func (b *before) meets(column *rewrite.Protected, there, inserted rowOwner) erro
 		return nil
 	}
 	t, err := b.x.keys.target(column, there)
-	if err != nil {
+	if err != nil || there == inserted && there.known {
 		return err
 	}
 	n, err := b.x.keys.target(column, inserted)

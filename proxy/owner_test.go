@@ -216,7 +216,7 @@ func TestRowsThatComeBetween(t *testing.T) {
 	column := &rewrite.Protected{Database: r.sealed, Table: "entries", Column: "body", Context: "entries.body",
 		Type: mustType(t, "text character set utf8mb4"), Nullable: true, Owner: "user_id", Capacity: 1000}
 	keys := testKeyset(t, 'A')
-	keys.owners, keys.ctx = r.proxy.owners, t.Context()
+	keys.owners, keys.enrolls, keys.ctx = r.proxy.owners, true, t.Context()
 	const stored = "CAST(`user_id`+0 AS BINARY)"
 	one := rewrite.Value{Kind: rewrite.ValueLiteral, Token: 5}
 	for name, piece := range map[string]rewrite.Piece{
@@ -244,5 +244,60 @@ func TestRowsThatComeBetween(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestOwnerColumnTypes: whatever a value is written as, the row is sealed for the owner whom MariaDB stores, or not written.
+func TestOwnerColumnTypes(t *testing.T) {
+	r := newRowsTwin(t, "7", "8", "-7", "127", "0", "abc", "ABC", "ab", "a b", "7.0", "007", "\u00e9", "123e4567-e89b-12d3-a456-426614174000")
+	definitions := []string{"INT", "TINYINT", "SMALLINT UNSIGNED ZEROFILL", "BIGINT", "BIGINT UNSIGNED", "VARCHAR(36)", "CHAR(36)", "VARCHAR(2)",
+		"VARCHAR(36) CHARACTER SET latin1", "TEXT", "VARBINARY(36)", "BINARY(3)", "UUID", "DECIMAL(5,1)", "DOUBLE", "ENUM('7','8','abc')", "DATE", "BIT(8)"}
+	literals := []string{"7", "8", "'7'", "' 7'", "'7 '", "7.0", "6.5", "7e0", "-7", "'-7'", "+7", "007", "'007'", "0x37", "x'37'", "b'111'", "TRUE", "300", "'300'", "-300",
+		"'abc'", "'ABC'", "'abc  '", "_latin1'abc'", "N'abc'", "'a' ' b'", "'\u00e9'", "_latin1 x'E9'", "''", "'abc7'", "'123E4567-E89B-12D3-A456-426614174000'", "DATE'2024-01-01'"}
+	tables := twinPolicy(t)
+	for i, definition := range definitions {
+		name := fmt.Sprintf("o%d", i)
+		r.server.Exec(t, "USE "+r.sealed, "CREATE TABLE "+name+" (id INT PRIMARY KEY AUTO_INCREMENT, o "+definition+", body VARBINARY(900)) DEFAULT CHARSET utf8mb4")
+		tables[name] = &rewrite.TablePolicy{Owner: "o", Columns: map[string]*rewrite.ColumnPolicy{"body": {Type: mustType(t, "varchar(100)")}}}
+	}
+	r.loader.SetPolicy(&rewrite.Policy{Databases: map[string]map[string]*rewrite.TablePolicy{r.sealed: tables}})
+	var owners []string
+	for owner := range r.tokens {
+		owners = append(owners, owner)
+	}
+	sealed := 0
+	for _, mode := range []string{"'STRICT_TRANS_TABLES'", "''", "'STRICT_TRANS_TABLES,PAD_CHAR_TO_FULL_LENGTH'"} {
+		c := r.with(t, "", owners...)
+		mustExec(t, c, "SET NAMES utf8mb4")
+		mustExec(t, c, "SET sql_mode = "+mode)
+		for i, definition := range definitions {
+			table, stored := fmt.Sprintf("o%d", i), "CONVERT(o USING utf8mb4)"
+			if strings.Contains(mode, "PAD") && !strings.Contains(definition, "CHAR") {
+				continue
+			}
+			if strings.Contains(definition, "INT") {
+				stored = "o+0" // without the zeros of ZEROFILL
+			}
+			for _, literal := range literals {
+				if o := run(t, c, "INSERT INTO "+table+" (o, body) VALUES ("+literal+", 'x')"); o.code == 0 {
+					// Sealed again for the owner who is stored, and then for the one that it has.
+					for _, update := range []string{"SET body = 'y'", "SET o = o, body = 'z'", "SET o = " + literal} {
+						if o := run(t, c, "UPDATE "+table+" "+update); o.code != 0 && o.code != 9705 {
+							t.Errorf("%s %s, mode %s: UPDATE %s: %v", definition, literal, mode, update, o)
+						}
+					}
+				}
+				for _, row := range r.raw(t, "SELECT "+stored+", LOWER(HEX(SUBSTRING(body,9,8))) FROM "+table) {
+					if r.ids[row[0]] != row[1] {
+						t.Errorf("%s %s, mode %s: the row of %q is under key %s, want %s", definition, literal, mode, row[0], row[1], r.ids[row[0]])
+					}
+					sealed++
+				}
+				r.server.Exec(t, "DELETE FROM "+r.sealed+"."+table)
+			}
+		}
+	}
+	if sealed < 250 {
+		t.Errorf("only %d rows were written", sealed)
 	}
 }

@@ -50,7 +50,7 @@ type executor struct {
 // newExecutor makes the executor of a session that has just logged in for the first time.
 func newExecutor(s *session, env *Protection) *executor {
 	x := &executor{session: s, env: env, ctx: s.server.base}
-	x.keys = keyset{ring: new(keystore.Keyring), services: env.Services, owners: s.server.owners, ctx: s.server.base, now: env.now()}
+	x.keys = keyset{ring: new(keystore.Keyring), services: env.Services, owners: s.server.owners, enrolls: len(env.KeyAccounts) > 0, ctx: s.server.base, now: env.now()}
 	return x
 }
 

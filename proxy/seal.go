@@ -16,8 +16,10 @@ type keyset struct {
 	services *keystore.ServiceKeys
 	// owners knows whose key is whose; nil without a keystore. ctx is for asking it.
 	owners *keystore.Directory
-	ctx    context.Context
-	now    func() time.Time
+	// enrolls says that logins of this proxy give owners their keys, so that the keystore knows better than the keyring.
+	enrolls bool
+	ctx     context.Context
+	now     func() time.Time
 	// revoked says that a key was taken off the keyring because its token expired or was revoked.
 	revoked bool
 }
