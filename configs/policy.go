@@ -74,7 +74,6 @@ func (d *document) table(e entry, c *Config) *rewrite.TablePolicy {
 		"away": func(n ast.Node, path string) {
 			if v, ok := d.choice(n, path, "reject", "accept"); ok && v == "accept" {
 				t.AwayAccept = true
-				d.unavailable(c, n, path+": accept")
 			}
 		},
 		"columns": func(n ast.Node, path string) { columns = d.entries(n, path) },

@@ -43,6 +43,7 @@ type before struct {
 	sources []int
 	// changes has the old cells of copied-over columns that do not stay.
 	changes [][][]byte
+	owners  ownerRows
 }
 
 func (b *before) read() (oldCells, error) {
@@ -72,6 +73,7 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 	b.fresh = make([][]byte, len(columns))
 	b.sources = make([]int, len(columns))
 	b.changes = make([][][]byte, len(columns))
+	b.old.moved = make([][]movedCell, len(columns))
 	if err := b.assigned(); err != nil {
 		return err
 	}
@@ -82,14 +84,16 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 	err := b.run(b.r, func(values [][]byte) error {
 		plan := b.r.plan.Before
 		returned := len(columns) + len(plan.Sources)
-		if len(values) != returned+len(plan.Returned) {
+		owners := returned + len(plan.Returned)
+		if len(values) != owners+plan.Owners {
 			return errOrigin
 		}
-		if err := b.returned(values[returned:]); err != nil {
+		if err := b.returned(values[returned:owners]); err != nil {
 			return err
 		}
+		b.sawOwners(values[owners:])
 		for i := range columns {
-			if err := b.updateCell(i, values); err != nil {
+			if err := b.updateCell(i, values, values[owners:]); err != nil {
 				return err
 			}
 		}
@@ -117,9 +121,13 @@ func (b *before) returned(values [][]byte) error {
 	return nil
 }
 
-// updateCell checks the old cell of column i of one row that an UPDATE selects.
-func (b *before) updateCell(i int, values [][]byte) error {
+// updateCell checks the old cell of column i of one row that an UPDATE selects; owners are those of the row.
+func (b *before) updateCell(i int, values, owners [][]byte) error {
 	plan := b.r.plan.Before
+	owner := b.owners.row(i, owners)
+	if b.owners.moves[i] {
+		return b.moveCell(i, values[i], owner)
+	}
 	fresh, old := b.fresh[i], values[i]
 	n := b.sources[i]
 	if n > 0 {
@@ -129,7 +137,7 @@ func (b *before) updateCell(i int, values [][]byte) error {
 		}
 		defer clear(fresh)
 	}
-	same, err := b.check(plan.Columns[i], old, fresh)
+	same, err := b.check(plan.Columns[i], old, fresh, owner)
 	switch {
 	case err != nil:
 		return err
@@ -178,6 +186,9 @@ func (b *before) copied(column *rewrite.Protected, source []byte) ([]byte, error
 
 // assigned finds the value that the UPDATE assigns to each column, or the column that it copies.
 func (b *before) assigned() error {
+	if err := b.owners.plan(b.r); err != nil {
+		return err
+	}
 	for i := range b.r.plan.Edits {
 		pieces := b.r.plan.Edits[i].Pieces
 		for k := range pieces {
@@ -303,7 +314,7 @@ func (b *before) readRows(batch []beforeRow) error {
 	columns := b.r.plan.Before.Columns
 	defer b.restart()
 	return b.run(b.r, func(values [][]byte) error {
-		if len(values) != len(columns)+1 {
+		if len(values) != 1+len(columns)+b.r.plan.Before.Owners {
 			return errOrigin
 		}
 		number, ok := rowNumber(values[0])
@@ -311,7 +322,9 @@ func (b *before) readRows(batch []beforeRow) error {
 			return errOrigin
 		}
 		b.r.at = batch[number].at
-		return b.checkRow(batch[number].sel, columns, values[1:])
+		owners := values[1+len(columns):]
+		b.sawOwners(owners)
+		return b.checkRow(batch[number].sel, columns, values[1:], owners)
 	})
 }
 
@@ -335,11 +348,19 @@ func rowNumber(v []byte) (int, bool) {
 func isBinaryInt(v []byte) bool { return (len(v) == 4 || len(v) == 8) && v[len(v)-1] == 0 }
 
 // checkRow checks the old cells of one existing row against the row of the statement at r.at.
-func (b *before) checkRow(sel *rewrite.BeforeSelect, columns []*rewrite.Protected, cells [][]byte) error {
+func (b *before) checkRow(sel *rewrite.BeforeSelect, columns []*rewrite.Protected, cells, owners [][]byte) error {
+	var there rowOwner
+	if len(owners) > 0 {
+		there = storedOwner(owners[0])
+	}
+	inserted, err := b.r.owner(sel.Owner)
+	if err != nil {
+		return err
+	}
 	for i, column := range columns {
 		if i >= len(sel.New) || i >= len(sel.Given) || !sel.Given[i] {
 			// Every row that is there gets the value that ON DUPLICATE KEY UPDATE assigns.
-			same, err := b.check(column, cells[i], b.fresh[i])
+			same, err := b.check(column, cells[i], b.fresh[i], there)
 			if err != nil {
 				return err
 			}
@@ -352,7 +373,10 @@ func (b *before) checkRow(sel *rewrite.BeforeSelect, columns []*rewrite.Protecte
 		if err != nil {
 			return err
 		}
-		same, err := b.check(column, cells[i], fresh)
+		same, err := b.check(column, cells[i], fresh, inserted)
+		if err == nil && fresh != nil && b.r.plan.Kind != "REPLACE" {
+			err = b.meets(column, there, inserted)
+		}
 		clear(fresh)
 		if err != nil {
 			return err
@@ -364,8 +388,9 @@ func (b *before) checkRow(sel *rewrite.BeforeSelect, columns []*rewrite.Protecte
 	return nil
 }
 
-// check decides about one old cell: an error when it may not be overwritten, same when it holds the fresh value.
-func (b *before) check(column *rewrite.Protected, old, fresh []byte) (same bool, err error) {
+// check decides about one old cell: an error when it may not be overwritten, same when it holds the fresh value under the key
+// of owner, whose the row will be.
+func (b *before) check(column *rewrite.Protected, old, fresh []byte, owner rowOwner) (same bool, err error) {
 	if old == nil {
 		return false, nil
 	}
@@ -397,7 +422,10 @@ func (b *before) check(column *rewrite.Protected, old, fresh []byte) (same bool,
 	if err != nil {
 		return false, err
 	}
-	return !null && bytes.Equal(canonical, fresh), nil
+	if null || !bytes.Equal(canonical, fresh) {
+		return false, nil
+	}
+	return b.staysWith(column, old, owner)
 }
 
 // runBefore runs the query of old cells that is in r.

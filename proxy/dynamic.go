@@ -153,6 +153,9 @@ func (x *executor) sendSpliced(j, inner *job, token, tokens int) (bool, error) {
 	if hasSealedParam(inner.plan) {
 		return false, x.refuse(errPreparedParam)
 	}
+	if len(inner.plan.Away) > 0 && inner.st.Params() > 0 {
+		return false, x.refuse(errDynamicAway)
+	}
 	if inner.plan.Before != nil && inner.st.Params() > 0 {
 		return false, x.refuse(errPreparedParam)
 	}
@@ -219,6 +222,9 @@ func (x *executor) executeNamed(j *job, e *rewrite.ExecuteStatement) (bool, erro
 	if !named.params && !e.Using && inner.plan.Class == rewrite.Sealed {
 		// The text says it all: it runs under the keys of now.
 		return x.sealed(inner)
+	}
+	if len(inner.plan.Away) > 0 {
+		return false, x.refuse(errDynamicAway)
 	}
 	if inner.plan.Class == rewrite.Sealed {
 		if err := x.prepareAgain(e.Name, named, inner); err != nil {

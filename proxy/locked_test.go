@@ -238,7 +238,7 @@ func TestRaise(t *testing.T) {
 	column := testColumn(t)
 	mine, theirs := testKeyset(t, 'A'), testKeyset(t, 'B')
 	cellOf := func(k *keyset) []byte {
-		b, err := (&sealer{keys: k}).seal(nil, column, []byte("old"))
+		b, err := (&sealer{keys: k}).seal(nil, column, rowOwner{}, []byte("old"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,6 +47,9 @@ type openColumn struct {
 	key   *cell.Key
 	id    cell.KeyID
 	epoch uint16
+	// away is what opened the last cell of kind a, good for cells with the key id awayID.
+	away   *cell.AwayOpener
+	awayID cell.KeyID
 	// locked is the canonical form of the replacement text, once asked for.
 	locked []byte
 }
@@ -228,7 +231,12 @@ func (o *opener) canonicalOf(c *openColumn, physical []byte) (canonical []byte, 
 	if !here {
 		return o.locked(c)
 	}
-	family, canonical, err := c.key.Open(o.canonical[:0], physical, nil)
+	var family byte
+	if h.Kind == cell.KindAway && c.away != nil {
+		family, canonical, err = c.away.Open(o.canonical[:0], physical, nil)
+	} else {
+		family, canonical, err = c.key.Open(o.canonical[:0], physical, nil)
+	}
 	if err != nil || family != c.column.Type.Family() {
 		return nil, false, errBadCell(c.column)
 	}
@@ -236,8 +244,11 @@ func (o *opener) canonicalOf(c *openColumn, physical []byte) (canonical []byte, 
 	return canonical, false, nil
 }
 
-// find makes c.key the key of a cell; here is false when it is not on this session.
+// find makes c.key, or c.away for a cell of kind a, the key of a cell; here is false when it is not on this session.
 func (o *opener) find(c *openColumn, h cell.Header) (here bool, err error) {
+	if h.Kind == cell.KindAway && c.column.ServiceKey == "" {
+		return o.findAway(c, h)
+	}
 	if c.key != nil && c.id == h.KeyID && c.epoch == h.Epoch {
 		return true, nil
 	}
@@ -246,6 +257,19 @@ func (o *opener) find(c *openColumn, h cell.Header) (here bool, err error) {
 		return false, err
 	}
 	c.key, c.id, c.epoch = key, h.KeyID, h.Epoch
+	return true, nil
+}
+
+// findAway is find for a cell of kind a.
+func (o *opener) findAway(c *openColumn, h cell.Header) (here bool, err error) {
+	if c.away != nil && c.awayID == h.KeyID {
+		return true, nil
+	}
+	opener, here, err := o.keys.openingAway(c.column, h)
+	if err != nil || !here {
+		return false, err
+	}
+	c.away, c.awayID = opener, h.KeyID
 	return true, nil
 }
 
@@ -275,7 +299,7 @@ func (o *opener) finish() {
 	clear(o.canonical[:cap(o.canonical)])
 	o.values, o.canonical = o.values[:0], o.canonical[:0]
 	for i := range o.columns {
-		o.columns[i].key = nil
+		o.columns[i].key, o.columns[i].away = nil, nil
 	}
 }
 

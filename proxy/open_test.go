@@ -47,7 +47,7 @@ func TestOpenRow(t *testing.T) {
 	keys, strangers := testKeyset(t, 'A'), testKeyset(t, 'B')
 	column := testColumn(t)
 	seal := func(k *keyset, c *rewrite.Protected, value string) []byte {
-		b, err := (&sealer{keys: k}).seal(nil, c, []byte(value))
+		b, err := (&sealer{keys: k}).seal(nil, c, rowOwner{}, []byte(value))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func TestOpenerChecksWhatWasPlanned(t *testing.T) {
 // TestOpenRowAllocates nothing, so that the memory for a result does not depend on its size.
 func TestOpenRowAllocates(t *testing.T) {
 	keys, column := testKeyset(t, 'A'), testColumn(t)
-	b, err := (&sealer{keys: keys}).seal(nil, column, bytes.Repeat([]byte("x"), 50))
+	b, err := (&sealer{keys: keys}).seal(nil, column, rowOwner{}, bytes.Repeat([]byte("x"), 50))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestOpenRowAllocates(t *testing.T) {
 // FuzzOpenRow gives the opener rows of a hostile backend: whatever comes, a cell is never given out as data.
 func FuzzOpenRow(f *testing.F) {
 	keys, column := testKeyset(f, 'A'), testColumn(f)
-	b, err := (&sealer{keys: keys}).seal(nil, column, []byte("value"))
+	b, err := (&sealer{keys: keys}).seal(nil, column, rowOwner{}, []byte("value"))
 	if err != nil {
 		f.Fatal(err)
 	}

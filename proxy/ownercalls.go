@@ -95,6 +95,9 @@ func (x *executor) callOwner(call *rewrite.Call, v *values) (*table, error) {
 	}
 	answer, err := p.run(x, args)
 	x.audit(call.Name, string(args[0].text), err)
+	if err == nil && x.server.owners != nil {
+		x.server.owners.Forget(string(args[0].text))
+	}
 	if err != nil {
 		return nil, x.keystoreFault(err)
 	}

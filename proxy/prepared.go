@@ -680,7 +680,12 @@ func (x *executor) preparedPush(s *preparedStatement, e *wire.Execute) (*push, e
 // renderExecute renders the statement, finds or prepares the variant for its text, and makes the request that executes it.
 // The request is valid until the next one.
 func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute) ([]byte, *variant, error) {
+	away, err := x.settle(&s.st, s.plan)
+	if err != nil {
+		return nil, nil, err
+	}
 	r := x.newRenderer(renderBound, &s.st, s.plan, e.Params)
+	r.away = away
 	if s.charset != x.facts.conv.ClientCharset {
 		r.vals.charset = s.charset
 	}

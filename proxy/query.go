@@ -50,7 +50,7 @@ type executor struct {
 // newExecutor makes the executor of a session that has just logged in for the first time.
 func newExecutor(s *session, env *Protection) *executor {
 	x := &executor{session: s, env: env, ctx: s.server.base}
-	x.keys = keyset{ring: new(keystore.Keyring), services: env.Services, now: env.now()}
+	x.keys = keyset{ring: new(keystore.Keyring), services: env.Services, owners: s.server.owners, enrolls: len(env.KeyAccounts) > 0, ctx: s.server.base, now: env.now()}
 	return x
 }
 
@@ -320,8 +320,13 @@ func (x *executor) renderQuery(j *job) ([]byte, error) {
 	if j.st.Params() > 0 {
 		return nil, errMarker
 	}
+	away, err := x.settle(j.st, j.plan)
+	if err != nil {
+		return nil, err
+	}
 	r := x.newRenderer(renderText, j.st, j.plan, nil)
 	defer x.keep(r)
+	r.away = away
 	if j.plan.Before != nil {
 		old, err := x.readBefore(r)
 		if err != nil {

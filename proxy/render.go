@@ -40,6 +40,10 @@ type oldCells struct {
 	keep [][][]byte
 	// splice has the old cell that takes the place of a value of the statement, by the real token of the value.
 	splice map[int][]byte
+	// owners has, for each owner column that Before reads, the owners of the rows that the statement reaches.
+	owners [][]rowOwner
+	// moved has, for each column of Before, the cells that are sealed anew because their rows get another owner.
+	moved [][]movedCell
 }
 
 // renderer writes the text that carries out a plan: the client's own bytes between the plan's edits, and pure ASCII that
@@ -52,6 +56,8 @@ type renderer struct {
 	sealer *sealer
 	conv   *logical.Session
 	old    oldCells
+	// away has the cells of kind a that searches have to name.
+	away awayCells
 	// nested is set while the SELECT of Before is rendered: its source pieces carry the statement's edits.
 	nested bool
 
@@ -240,11 +246,16 @@ func (r *renderer) piece(p *rewrite.Piece) error {
 		if len(p.Values) != 1 {
 			return errOperand
 		}
-		return r.sealed(p.Column, &p.Values[0])
+		return r.sealed(p.Column, &p.Values[0], p.Owner)
 	case rewrite.PieceRange:
 		return r.rangeCondition(p)
 	case rewrite.PieceAssign:
 		return r.assign(p)
+	case rewrite.PieceMove:
+		return r.move(p)
+	case rewrite.PieceSameOwner:
+		r.sameOwner(p)
+		return nil
 	case rewrite.PieceTagOf:
 		r.out = fmt.Appendf(r.out, "LEFT(%s,%d)", p.Left, cell.PrefixSize)
 		return nil
@@ -283,8 +294,20 @@ func (r *renderer) null(value *rewrite.Value) {
 	r.literal(nil)
 }
 
-// sealed renders a value that is written to column.
-func (r *renderer) sealed(column *rewrite.Protected, value *rewrite.Value) error {
+// sealed renders a value that is written to column, in a row of the owner o.
+func (r *renderer) sealed(column *rewrite.Protected, value *rewrite.Value, o *rewrite.RowOwner) error {
+	if r.mode == renderUnbound {
+		return r.sealedFor(column, value, rowOwner{})
+	}
+	owner, err := r.owner(o)
+	if err != nil {
+		return err
+	}
+	return r.sealedFor(column, value, owner)
+}
+
+// sealedFor is sealed for an owner who is known.
+func (r *renderer) sealedFor(column *rewrite.Protected, value *rewrite.Value, owner rowOwner) error {
 	token := r.real(value.Token)
 	if old, ok := r.old.splice[token]; ok && value.Kind != rewrite.ValueNull && value.Kind != rewrite.ValueDefault {
 		r.literal(old)
@@ -314,10 +337,10 @@ func (r *renderer) sealed(column *rewrite.Protected, value *rewrite.Value) error
 		r.out = append(r.out, "DEFAULT"...)
 		return nil
 	}
-	return r.sealedOperand(column, op)
+	return r.sealedOperand(column, op, owner)
 }
 
-func (r *renderer) sealedOperand(column *rewrite.Protected, op operand) error {
+func (r *renderer) sealedOperand(column *rewrite.Protected, op operand, owner rowOwner) error {
 	canonical, err := column.Type.Canonical(r.canonical[:0], op.in, r.conv)
 	if err != nil {
 		return errConversion(column, err)
@@ -327,7 +350,7 @@ func (r *renderer) sealedOperand(column *rewrite.Protected, op operand) error {
 		r.cell = r.cell[:0]
 	}
 	start := len(r.cell)
-	r.cell, err = r.sealer.seal(r.cell, column, canonical)
+	r.cell, err = r.sealer.seal(r.cell, column, owner, canonical)
 	clear(canonical)
 	if err != nil {
 		return err
@@ -415,6 +438,7 @@ func (r *renderer) rangeTerm(p *rewrite.Piece, value *rewrite.Value, token int, 
 	for i := range ranges {
 		r.rangeOf(p, &ranges[i], terms)
 	}
+	r.awayTerms(p, ranges, terms)
 	byDefault, err := r.sealer.equalsDefault(p.Column, canonical)
 	if err != nil {
 		return err
@@ -505,7 +529,13 @@ const raiseLocked = "EXP(9702+LENGTH(%s))"
 // when it came to be after the old cells were read; an old cell that holds the new value keeps its bytes.
 func (r *renderer) assign(p *rewrite.Piece) error {
 	keep := r.kept(p)
-	if p.Column.OverwriteAllow && len(keep) == 0 {
+	if each, err := r.eachOwner(p); err != nil {
+		return err
+	} else if each {
+		return r.assignOwned(p, keep)
+	}
+	guards := r.guardsOwner(p)
+	if p.Column.OverwriteAllow && len(keep) == 0 && !guards {
 		return r.newValue(p)
 	}
 	r.out = append(r.out, "CASE"...)
@@ -514,7 +544,7 @@ func (r *renderer) assign(p *rewrite.Piece) error {
 		r.list(keep)
 		r.out = fmt.Appendf(r.out, ") THEN %s", p.Left)
 	}
-	if p.Column.OverwriteAllow {
+	if p.Column.OverwriteAllow && !guards {
 		r.out = append(r.out, " ELSE "...)
 		if err := r.newValue(p); err != nil {
 			return err
@@ -522,14 +552,68 @@ func (r *renderer) assign(p *rewrite.Piece) error {
 		r.out = append(r.out, " END"...)
 		return nil
 	}
-	r.out = fmt.Appendf(r.out, " WHEN %[1]s IS NULL OR %[1]s=x''", p.Left)
-	r.keyIDs(p)
+	r.out = append(r.out, " WHEN "...)
+	if r.guardsOwner(p) {
+		r.out = fmt.Appendf(r.out, "%s<=>%s AND (", p.Owner.Stored, p.Owner.New)
+		r.overwritable(p)
+		r.out = append(r.out, ')')
+	} else {
+		r.overwritable(p)
+	}
 	r.out = append(r.out, " THEN "...)
 	if err := r.newValue(p); err != nil {
 		return err
 	}
+	if guards {
+		r.raise(p)
+		return nil
+	}
 	r.out = fmt.Appendf(r.out, " ELSE "+raiseLocked+" END", p.Left)
 	return nil
+}
+
+// eachOwner tells whether an assignment seals its value for each owner of the rows.
+func (r *renderer) eachOwner(p *rewrite.Piece) (bool, error) {
+	if p.Owner == nil || p.Owner.Stored == "" || p.NewText != "" || len(p.Values) != 1 || r.sealer.keys.indifferent(p.Column) {
+		return false, nil
+	}
+	value := &p.Values[0]
+	switch value.Kind {
+	case rewrite.ValueNull, rewrite.ValueDefault:
+		return false, nil
+	case rewrite.ValueParam:
+		if r.mode == renderUnbound {
+			return true, nil
+		}
+		op, err := r.vals.operand(value, r.real(value.Token))
+		if err != nil {
+			return false, r.valueFault(p.Column, err)
+		}
+		if op.null {
+			return false, nil
+		}
+	}
+	if r.mode == renderUnbound || r.sealer.keys.sole() == nil {
+		return true, nil
+	}
+	// A row that comes to be meanwhile is its client's.
+	return len(r.ownersOf(p)) > 0, nil
+}
+
+// guardsOwner tells whether the cell of the row that an INSERT did not insert may come into the row that is there only when
+// both have one owner.
+func (r *renderer) guardsOwner(p *rewrite.Piece) bool {
+	return p.Owner != nil && p.Owner.New != "" && p.NewText != "" && r.sealer.keys.sole() == nil
+}
+
+// overwritable renders the condition that the old cell may be written over.
+func (r *renderer) overwritable(p *rewrite.Piece) {
+	if p.Column.OverwriteAllow {
+		r.out = append(r.out, "1=1"...)
+		return
+	}
+	r.out = fmt.Appendf(r.out, "%[1]s IS NULL OR %[1]s=x''", p.Left)
+	r.keyIDs(p)
 }
 
 // kept gives the old cells that stay under an assignment.
@@ -566,6 +650,11 @@ func (r *renderer) keyIDs(p *rewrite.Piece) {
 		}
 		ids = make([]cell.KeyID, 1)
 	}
+	r.keyIs(p, ids)
+}
+
+// keyIs renders the alternative that the old cell is under one of these keys.
+func (r *renderer) keyIs(p *rewrite.Piece, ids []cell.KeyID) {
 	items := make([][]byte, len(ids))
 	for i := range ids {
 		items[i] = ids[i][:]
@@ -588,7 +677,7 @@ func (r *renderer) newValue(p *rewrite.Piece) error {
 		r.out = fmt.Appendf(r.out, "DEFAULT(%s)", p.Left)
 		return nil
 	}
-	return r.sealed(p.Column, &p.Values[0])
+	return r.sealed(p.Column, &p.Values[0], p.Owner)
 }
 
 // appendParams appends to dst the parameters that binds stand for. Encodings that did not come from the client go into

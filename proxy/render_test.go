@@ -274,7 +274,7 @@ func TestSealLimits(t *testing.T) {
 		changed := *column
 		c.change(&changed)
 		s := sealer{keys: keys}
-		b, err := s.seal(nil, &changed, []byte("abc"))
+		b, err := s.seal(nil, &changed, rowOwner{}, []byte("abc"))
 		var code uint16
 		if err != nil {
 			code = err.(*fault).code

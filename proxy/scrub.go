@@ -33,12 +33,22 @@ func raised(e wire.ERR) bool {
 	return e.Code == codeOutOfRange && strings.Contains(strings.ToLower(e.Message), "exp(9702 + ")
 }
 
+// raisedOwner tells whether an error is the one that raiseOwner raises: the statement met a row of another owner.
+func raisedOwner(e wire.ERR) bool {
+	return e.Code == codeOutOfRange && strings.Contains(strings.ToLower(e.Message), "exp(97020 + ")
+}
+
 // scrubError gives an error of the backend to a sealed statement without the cells and the rewritten text that it quotes.
 // Number and SQLSTATE stay.
 func scrubError(e wire.ERR) wire.ERR {
 	if raised(e) {
 		f := newFault(codeLocked, "the statement would overwrite a cell sealed under a key that is not on this connection; "+
 			"push that key, or set overwrite: allow")
+		return wire.ERR{Code: f.code, State: f.state, Message: f.message}
+	}
+	if raisedOwner(e) {
+		f := newFault(codeLocked, "the statement meets a row of another owner than it was made for, and would give its cells to the wrong one; "+
+			"update the row by its key")
 		return wire.ERR{Code: f.code, State: f.state, Message: f.message}
 	}
 	if message := []byte(e.Message); !quotesCell(message) && !containsAny(message, rewritten) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"time"
 
 	"latchkey/keystore"
@@ -13,7 +14,12 @@ import (
 type keyset struct {
 	ring     *keystore.Keyring
 	services *keystore.ServiceKeys
-	now      func() time.Time
+	// owners knows whose key is whose; nil without a keystore. ctx is for asking it.
+	owners *keystore.Directory
+	// enrolls says that logins of this proxy give owners their keys, so that the keystore knows better than the keyring.
+	enrolls bool
+	ctx     context.Context
+	now     func() time.Time
 	// revoked says that a key was taken off the keyring because its token expired or was revoked.
 	revoked bool
 }
@@ -38,8 +44,8 @@ func (k *keyset) noKey(column *rewrite.Protected) *fault {
 	return errNoKey(column)
 }
 
-// sealing returns the key that seals cells of column.
-func (k *keyset) sealing(column *rewrite.Protected) (*cell.Key, error) {
+// sealing returns the key that seals cells of column: user's, where the column is not under a service key.
+func (k *keyset) sealing(column *rewrite.Protected, user *keystore.UserKey) (*cell.Key, error) {
 	if column.ServiceKey != "" {
 		service, ok := k.services.Lookup(column.ServiceKey)
 		if !ok {
@@ -47,10 +53,6 @@ func (k *keyset) sealing(column *rewrite.Protected) (*cell.Key, error) {
 		}
 		key, err := service.SealingKey(column.Context, k.now())
 		return key, keyFault(column, err)
-	}
-	user, ok := k.ring.Sealing()
-	if !ok {
-		return nil, k.noKey(column)
 	}
 	key, err := user.ColumnKey(column.Context, 0)
 	return key, keyFault(column, err)
@@ -89,18 +91,14 @@ func (k *keyset) ids(column *rewrite.Protected) []cell.KeyID {
 	return ids
 }
 
-// sealIndex returns the index key for the cells that this session seals in column.
-func (k *keyset) sealIndex(column *rewrite.Protected) (*cell.IndexKey, error) {
+// sealIndex returns the index key for the cells that sealing seals.
+func (k *keyset) sealIndex(column *rewrite.Protected, user *keystore.UserKey) (*cell.IndexKey, error) {
 	if column.ServiceKey != "" {
 		indexes, err := k.indexes(column)
 		if err != nil {
 			return nil, err
 		}
 		return indexes[0], nil
-	}
-	user, ok := k.ring.Sealing()
-	if !ok {
-		return nil, k.noKey(column)
 	}
 	index, err := user.IndexKey(tagRule(column))
 	return index, keyFault(column, err)
@@ -132,12 +130,12 @@ func (k *keyset) indexes(column *rewrite.Protected) ([]*cell.IndexKey, error) {
 	return indexes, nil
 }
 
-// writable refuses what no keyring of this session may write: with two keys nobody can say whose the row is, as long as no
-// key is tied to an owner.
+// writable refuses what no keyring of this session may write: with two keys nobody can say whose the row is when the table
+// has no owner column.
 func (k *keyset) writable(columns []*rewrite.Protected) error {
 	for _, column := range columns {
-		if column.ServiceKey == "" && k.ring.Len() > 1 {
-			return errNotPossible(column, "with two or more keys on the connection columns under user keys are read-only; push the one key that the row belongs to")
+		if column.ServiceKey == "" && column.Owner == "" && k.ring.Len() > 1 {
+			return errNotPossible(column, "with two or more keys on the connection a table without owner: is read-only; push the one key that the row belongs to")
 		}
 	}
 	return nil
@@ -174,19 +172,35 @@ type sealer struct {
 	sealed uint64
 }
 
-// seal appends to dst the cell of a value of column, given as its canonical text. canonical must not overlap the spare
-// capacity of dst.
-func (s *sealer) seal(dst []byte, column *rewrite.Protected, canonical []byte) ([]byte, error) {
+// seal appends to dst the cell of a value of column in a row of owner, given as its canonical text. canonical must not
+// overlap the spare capacity of dst.
+func (s *sealer) seal(dst []byte, column *rewrite.Protected, owner rowOwner, canonical []byte) ([]byte, error) {
+	var t sealTarget
+	if column.ServiceKey == "" {
+		var err error
+		if t, err = s.keys.target(column, owner); err != nil {
+			return dst, err
+		}
+	}
+	return s.sealTo(dst, column, &t, canonical)
+}
+
+// sealTo is seal for a target that is known; under a service key t is not looked at.
+func (s *sealer) sealTo(dst []byte, column *rewrite.Protected, t *sealTarget, canonical []byte) ([]byte, error) {
 	if len(column.Bind) > 0 {
 		return dst, errNotPossible(column, "binding cells to other columns of the row is not supported")
 	}
-	key, err := s.keys.sealing(column)
+	if column.ServiceKey == "" && t.user == nil {
+		s.sealed++
+		return s.keys.sealAway(dst, column, t, canonical)
+	}
+	key, err := s.keys.sealing(column, t.user)
 	if err != nil {
 		return dst, err
 	}
 	params := cell.Params{Family: column.Type.Family(), Plaintext: canonical, Pad: column.Pad}
 	if column.Search {
-		index, err := s.keys.sealIndex(column)
+		index, err := s.keys.sealIndex(column, t.user)
 		if err != nil {
 			return dst, err
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"latchkey/keystore"
 	"latchkey/rewrite"
 )
 
@@ -30,6 +31,7 @@ type Server struct {
 	registry   *prometheus.Registry
 	metrics    *metrics
 	started    time.Time
+	owners     *keystore.Directory // nil without a keystore
 
 	// base is cancelled by Close, so that nothing goes on dialling.
 	base   context.Context
@@ -78,6 +80,11 @@ func NewServer(config Config) (*Server, error) {
 	}
 	if s.registry == nil {
 		s.registry = prometheus.NewRegistry()
+	}
+	if config.Protection != nil && config.Protection.Vault != nil {
+		if s.owners, err = keystore.NewDirectory(config.Protection.Vault); err != nil {
+			return nil, err
+		}
 	}
 	plans := &rewrite.CacheStats{}
 	if config.Protection != nil && config.Protection.Schema != nil {

@@ -137,7 +137,7 @@ func checkIndexPart(t *Table, index *Index, part IndexPart, p *Protected) *Findi
 	case index.Unique && p.ServiceKey == "" && !p.UniquePerOwner && !t.indexed(index, t.Owner):
 		return &Finding{Severity: Error, Code: "unique-without-owner", Reason: fmt.Sprintf("UNIQUE %s would hold within one owner only: tags of different owners differ", name),
 			Hint: "add the owner column to the key, say `unique: per_owner`, or seal the column with `key: service:NAME`"}
-	case index.Unique && p.Away:
+	case index.Unique && (p.Away || p.AwayUnique):
 		return &Finding{Severity: Error, Code: "unique-away", Reason: fmt.Sprintf("UNIQUE %s cannot see values written for absent owners: their cells have no tag", name),
 			Hint: "remove `away: accept` or the constraint"}
 	case index.Unique && part.Prefix != TagPrefix:

@@ -77,7 +77,12 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 	}
 	p := c.Protected
 	if p == nil {
-		if err := plainAssignment(in.table, c.Name); err != nil {
+		if owns(in.table, c.Name) {
+			if x, ok := unparen(a.Expr).(*ast.ValuesExpr); ok && in.table.Column(x.Column.Name.Name.O) == c {
+				return nil, false, in.sameOwner(c, tokens)
+			}
+		}
+		if err := plainAssignment(in.table, c.Name, false); err != nil {
 			return nil, false, err
 		}
 		return nil, false, b.walk(a.Expr, in.updateScope)
@@ -86,6 +91,10 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 		return nil, false, p.Conflict
 	}
 	piece := Piece{Kind: PieceAssign, Column: p, Left: b.text(tokens.nameFrom, tokens.nameTo), Old: old}
+	var err error
+	if piece.Owner, err = in.storedOwner(p); err != nil {
+		return nil, false, err
+	}
 	values := false
 	switch x := unparen(a.Expr).(type) {
 	case *ast.ValuesExpr:
@@ -129,8 +138,21 @@ func (in *inserter) before(columns []*Protected, given map[*Protected]bool) erro
 		return nil
 	}
 	before := &Before{Columns: columns}
+	owner := ""
+	for _, p := range columns {
+		o, err := in.storedOwner(p)
+		if err != nil {
+			return err
+		}
+		if o != nil {
+			owner = o.Stored
+		}
+	}
+	if owner != "" {
+		before.Owners = 1
+	}
 	for _, r := range in.rows {
-		sel, err := in.rowSelect(r, keys, columns, given)
+		sel, err := in.rowSelect(r, keys, columns, given, owner)
 		if err != nil && in.firstProtected() == nil {
 			// Every cell may be overwritten: nothing has to be read, only bytes of unchanged values are not kept.
 			return nil
@@ -149,8 +171,9 @@ func (in *inserter) before(columns []*Protected, given map[*Protected]bool) erro
 	return nil
 }
 
-// rowSelect plans the SELECT for one row; nil when the row can collide with none.
-func (in *inserter) rowSelect(r insertRow, keys []*Index, columns []*Protected, given map[*Protected]bool) (*BeforeSelect, error) {
+// rowSelect plans the SELECT for one row; nil when the row can collide with none. owner is SQL for the owner of the row that is
+// there, empty when it is not read.
+func (in *inserter) rowSelect(r insertRow, keys []*Index, columns []*Protected, given map[*Protected]bool, owner string) (*BeforeSelect, error) {
 	b := in.b
 	var conditions [][]Piece
 	for _, key := range keys {
@@ -168,6 +191,9 @@ func (in *inserter) rowSelect(r insertRow, keys []*Index, columns []*Protected, 
 	names := make([]string, len(columns))
 	sel := &BeforeSelect{Row: r.open, New: make([]Value, len(columns)), Given: make([]bool, len(columns))}
 	for i, p := range columns {
+		if o := in.owner(p, r); o != nil {
+			sel.Owner = o
+		}
 		names[i] = quoteName(p.Column)
 		sel.New[i] = Value{Kind: ValueDefault, Token: -1}
 		if k := in.position(in.table.Column(p.Column)); k >= 0 && k < len(r.spans) && given[p] {
@@ -175,6 +201,9 @@ func (in *inserter) rowSelect(r insertRow, keys []*Index, columns []*Protected, 
 				sel.New[i], sel.Given[i] = v, true
 			}
 		}
+	}
+	if owner != "" {
+		names = append(names, owner)
 	}
 	sel.Pieces = []Piece{
 		{Kind: PieceText, Text: "SELECT " + strings.Join(names, ",") + " FROM "},

@@ -350,7 +350,7 @@ func (in *inserter) sealRows() error {
 				}
 				continue
 			}
-			if err := in.sealValue(c.Protected, span); err != nil {
+			if err := in.sealValue(c.Protected, r, span); err != nil {
 				return err
 			}
 		}
@@ -358,7 +358,7 @@ func (in *inserter) sealRows() error {
 	return nil
 }
 
-func (in *inserter) sealValue(p *Protected, span [2]int) error {
+func (in *inserter) sealValue(p *Protected, r insertRow, span [2]int) error {
 	b := in.b
 	if p.Conflict != nil {
 		return p.Conflict
@@ -371,7 +371,7 @@ func (in *inserter) sealValue(p *Protected, span [2]int) error {
 		return in.defaulted(p)
 	}
 	in.writes(p)
-	return b.edit(span[0], span[1], Piece{Kind: PieceSeal, Column: p, Values: []Value{v}})
+	return b.edit(span[0], span[1], Piece{Kind: PieceSeal, Column: p, Values: []Value{v}, Owner: in.owner(p, r)})
 }
 
 func (in *inserter) writes(p *Protected) {
@@ -445,7 +445,7 @@ func (in *inserter) fromSelect() error {
 			}
 			in.writes(p)
 		default:
-			if err := in.selectedLiteral(p, o); err != nil {
+			if err := in.selectedLiteral(p, o, outs); err != nil {
 				return err
 			}
 		}
@@ -480,7 +480,7 @@ func (in *inserter) copied(p *Protected, o *output, outs []output) error {
 }
 
 // selectedLiteral seals a literal in the select list.
-func (in *inserter) selectedLiteral(p *Protected, o *output) error {
+func (in *inserter) selectedLiteral(p *Protected, o *output, outs []output) error {
 	if p.Conflict != nil {
 		return p.Conflict
 	}
@@ -492,7 +492,7 @@ func (in *inserter) selectedLiteral(p *Protected, o *output) error {
 	if o.literal.Kind == ValueNull {
 		return nil
 	}
-	return in.b.edit(o.first, o.last, Piece{Kind: PieceSeal, Column: p, Values: []Value{*o.literal}})
+	return in.b.edit(o.first, o.last, Piece{Kind: PieceSeal, Column: p, Values: []Value{*o.literal}, Owner: in.selectedOwner(p, outs)})
 }
 
 // locks reports whether any sealed column of the table is guarded against overwriting.

@@ -27,6 +27,10 @@ type Plan struct {
 	Opens bool
 	// Before, when not nil, is read on the client's backend connection before the statement is sent.
 	Before *Before
+	// Away are the tables of which the statement searches columns that may hold cells of kind a. AwayLocks says that it reads
+	// what is committed now, and not what was when the transaction began.
+	Away      []*AwayTable
+	AwayLocks bool
 	// Push is the key push of a SET statement; the assignment itself is cut by Edits. When nothing remains, Class is Local.
 	Push *KeyPush
 	// Call is a procedure of the schema latchkey (Class Local).
@@ -101,6 +105,12 @@ const (
 	PieceAssign
 	// PieceTagOf is LEFT(Left, 20), NULL for NULL: what COUNT(DISTINCT) counts.
 	PieceTagOf
+	// PieceMove is the cell of Column for a row that gets the owner Owner.Value: sealed anew for the new owner, unless it is
+	// under that one's key already or the row has that owner already (Owner.Stored).
+	PieceMove
+	// PieceSameOwner is NewText, which gives the row the owner Owner.New, where its owner is that already (Owner.Stored);
+	// anywhere else it fails. Left is the owner column.
+	PieceSameOwner
 )
 
 // Piece is a part of the replacement text of an edit.
@@ -122,6 +132,8 @@ type Piece struct {
 	// Old is the index into Before.Columns of the column whose old cells belong to this assignment; -1 for none. A
 	// ValueDefault renders as DEFAULT(column) inside an expression.
 	Old int
+	// Owner says whose the row is that gets the cell; nil under a service key, and where the table's rows have no owner.
+	Owner *RowOwner
 }
 
 // ValueKind tells where a value comes from.
@@ -135,6 +147,8 @@ const (
 	ValueDefault
 	ValueTrue
 	ValueFalse
+	// ValueUnknown is a value that the server makes; Token is -1.
+	ValueUnknown
 )
 
 // Value is one literal, parameter, NULL or DEFAULT of the statement. Token is its index in the collapsed statement: the
@@ -172,6 +186,11 @@ type Before struct {
 	// Returned are the columns that DELETE ... RETURNING gives to the client; each SELECT returns them after Sources. They
 	// are opened before anything is deleted: an error of the statement must leave the rows where they are.
 	Returned []*Protected
+	// Owners is how many owners of the row each SELECT returns at the end, as bytes of UTF-8 or NULL: one for each table that
+	// the statement writes.
+	Owners int
+	// NewOwner is whom an UPDATE gives its rows to; nil when it leaves them where they are.
+	NewOwner *RowOwner
 	// Selects has one entry for UPDATE and DELETE. For INSERT ... ON DUPLICATE KEY UPDATE and REPLACE it has one for each kind of row
 	// that the shape kept; the executor repeats it for every row of that kind, with the row's own literals, and may join
 	// many with UNION ALL and a row number.
@@ -188,6 +207,8 @@ type BeforeSelect struct {
 	// that counts and timestamps come out as on plaintext.
 	New   []Value
 	Given []bool
+	// Owner is, for INSERT and REPLACE, whose the new row is; nil when the table's rows have no owner.
+	Owner *RowOwner
 }
 
 // KeyPush is `SET @latchkey = value`. Value is a string literal, a parameter or NULL.

@@ -29,6 +29,8 @@ func testColumn(t testing.TB, database, table, def string) *Column {
 			c.AutoIncrement = true
 		case "notnull":
 			c.Nullable = false
+		case "onupdate":
+			c.OnUpdate = true
 		case "invisible":
 			c.Invisible = true
 		case "sealed":
@@ -45,6 +47,8 @@ func testColumn(t testing.TB, database, table, def string) *Column {
 			p.HasOnEmpty, p.OnEmpty = true, []byte(value)
 		case "overwrite":
 			p.OverwriteAllow = true
+		case "away":
+			p.Away = true
 		case "conflict":
 			p.Conflict = &Refusal{Code: CodeDisagree, Column: p.String(), Reason: "policy and annotation disagree"}
 		default:
@@ -96,7 +100,17 @@ func testSchema(t testing.TB) *Schema {
 		[]*Index{unique("PRIMARY", IndexPart{Column: "id"})}
 	testTable(t, s, "journal", "archive", "id int notnull", "title varbinary sealed=varchar(200) search context=entries.title notnull")
 	testTable(t, s, "journal", "torn", "id int", "secret varbinary sealed=varchar(10) conflict")
-	testTable(t, s, "journal", "owned", "id int", "user_id int", "title varbinary sealed=varchar(200) search owner=user_id")
+	owned := testTable(t, s, "journal", "owned", "id int auto notnull", "user_id int", "title varbinary sealed=varchar(200) search owner=user_id",
+		"body blob sealed=text owner=user_id", "mail varbinary sealed=varchar(50) service=app owner=user_id")
+	owned.Indexes = []*Index{unique("PRIMARY", IndexPart{Column: "id"})}
+	testTable(t, s, "journal", "selves", "id int auto notnull", "phone varbinary sealed=varchar(30) owner=id").Indexes =
+		[]*Index{unique("PRIMARY", IndexPart{Column: "id"})}
+	letters := testTable(t, s, "journal", "letters", "id int auto notnull", "user_id varchar", "subject varbinary sealed=varchar(200) search owner=user_id away",
+		"body blob sealed=text owner=user_id away", "changed timestamp onupdate")
+	letters.Indexes = []*Index{unique("code", IndexPart{Column: "user_id"}), unique("PRIMARY", IndexPart{Column: "id"})}
+	testTable(t, s, "journal", "loose", "user_id int", "subject varbinary sealed=varchar(200) search owner=user_id away").Triggers =
+		[]*Routine{{Database: "journal", Name: "stamp", Kind: "TRIGGER", Event: "UPDATE", Body: "SET NEW.other = 1"}}
+	testTable(t, s, "journal", "graded", "grade double", "phone varbinary sealed=varchar(30) owner=grade")
 	view := testTable(t, s, "journal", "v_entries", "id int", "heading varbinary")
 	view.Kind, view.Definition = View, "select `journal`.`entries`.`id` AS `id`,`journal`.`entries`.`title` AS `heading` from `journal`.`entries` where `journal`.`entries`.`title` is not null"
 	bad := testTable(t, s, "journal", "v_bad", "id int")
@@ -250,8 +264,19 @@ func describeRest(st *Statement, plan *Plan) string {
 					fmt.Fprintf(&out, " given %s=%s", b.Columns[i].Column, describeValue(st, s.New[i]))
 				}
 			}
+			out.WriteString(describeOwner(st, s.Owner))
+			if b.NewOwner != nil {
+				out.WriteString(" moves" + describeOwner(st, b.NewOwner))
+			}
 			out.WriteByte('\n')
 		}
+	}
+	for _, a := range plan.Away {
+		fmt.Fprintf(&out, "  away: %s searches", a.Name)
+		for _, p := range a.Searched {
+			out.WriteString(" " + p.Column)
+		}
+		fmt.Fprintf(&out, " of %d, owner %s, key %v, kept %v, fixed %t, locks %t\n", len(a.Columns), a.Owner.Name, a.Key, a.Kept, a.Fixed, plan.AwayLocks)
 	}
 	if plan.RefuseNull {
 		out.WriteString("  refuses NULL\n")
@@ -279,6 +304,31 @@ func describeValue(st *Statement, v Value) string {
 	return s
 }
 
+func describeOwner(st *Statement, o *RowOwner) string {
+	if o == nil {
+		return ""
+	}
+	text := " for "
+	switch o.Value.Kind {
+	case ValueUnknown:
+		text += "unknown"
+	case ValueNull:
+		text += "NULL"
+	default:
+		text += describeValue(st, o.Value)
+	}
+	if o.Counted {
+		text += " or AUTO_INCREMENT"
+	}
+	if o.Stored != "" {
+		text += fmt.Sprintf(" stored %d %s", o.Old, o.Stored)
+	}
+	if o.New != "" {
+		text += " new " + o.New
+	}
+	return text
+}
+
 func describePiece(st *Statement, edits []Edit, p Piece) string {
 	var values []string
 	for _, v := range p.Values {
@@ -291,7 +341,7 @@ func describePiece(st *Statement, edits []Edit, p Piece) string {
 	case PieceSource:
 		return renderTemplate(st, edits, p.From, p.To)
 	case PieceSeal:
-		return fmt.Sprintf("{seal %s %s}", p.Column.Column, list)
+		return fmt.Sprintf("{seal %s %s%s}", p.Column.Column, list, describeOwner(st, p.Owner))
 	case PieceRange:
 		op := "in"
 		if p.NullSafe {
@@ -302,7 +352,11 @@ func describePiece(st *Statement, edits []Edit, p Piece) string {
 		}
 		return fmt.Sprintf("{%s %s %s}", p.Left, op, list)
 	case PieceAssign:
-		return fmt.Sprintf("{assign %s old=%d %s%s}", p.Left, p.Old, list, p.NewText)
+		return fmt.Sprintf("{assign %s old=%d %s%s%s}", p.Left, p.Old, list, p.NewText, describeOwner(st, p.Owner))
+	case PieceMove:
+		return fmt.Sprintf("{move %s old=%d%s}", p.Left, p.Old, describeOwner(st, p.Owner))
+	case PieceSameOwner:
+		return fmt.Sprintf("{%s unless it changes%s}", p.NewText, describeOwner(st, p.Owner))
 	case PieceTagOf:
 		return fmt.Sprintf("{tag %s}", p.Left)
 	}

@@ -157,6 +157,9 @@ func (b *builder) finish() error {
 		}
 	}
 	b.plan.Edits = b.edits
+	if err := b.away(); err != nil {
+		return err
+	}
 	for i := range b.plan.Outputs {
 		if o := &b.plan.Outputs[i]; o.Rename {
 			o.NameFrom, o.NameTo = b.st.Collapsed(o.NameFrom), b.st.Collapsed(o.NameTo)
@@ -196,6 +199,9 @@ func (b *builder) collapsePieces(pieces []Piece) error {
 				return notUnderstood("a value's place in the statement is not known", "")
 			}
 		}
+		if err := b.collapseOwner(p.Owner); err != nil {
+			return err
+		}
 		for j := range p.Values {
 			if err := b.collapseValue(&p.Values[j]); err != nil {
 				return err
@@ -205,8 +211,16 @@ func (b *builder) collapsePieces(pieces []Piece) error {
 	return nil
 }
 
+// collapseOwner does so for the owner of a row, which may be nil.
+func (b *builder) collapseOwner(o *RowOwner) error {
+	if o == nil {
+		return nil
+	}
+	return b.collapseValue(&o.Value)
+}
+
 func (b *builder) collapseValue(v *Value) error {
-	if v.Kind == ValueDefault && v.Token < 0 {
+	if v.Token < 0 && (v.Kind == ValueDefault || v.Kind == ValueUnknown || v.Kind == ValueNull) {
 		return nil
 	}
 	v.Token = b.st.Collapsed(v.Token)
@@ -230,6 +244,9 @@ func (b *builder) collapseBefore() error {
 				return err
 			}
 		}
+		if err := b.collapseOwner(s.Owner); err != nil {
+			return err
+		}
 	}
-	return nil
+	return b.collapseOwner(b.plan.Before.NewOwner)
 }

@@ -329,6 +329,9 @@ func protectRelations(t *Table, tp *TablePolicy) {
 		case t.Owner == "" && p.Away:
 			why = &conflictAway
 		}
+		if p.Away && t.uniqueOver(c.Name) {
+			p.Away, p.AwayUnique = false, true
+		}
 		for _, name := range p.Bind {
 			if b := t.Column(name); b == nil || b.Protected != nil {
 				why = &conflictBind
@@ -338,6 +341,16 @@ func protectRelations(t *Table, tp *TablePolicy) {
 			p.Conflict = why.refusal(p)
 		}
 	}
+}
+
+// uniqueOver tells whether a UNIQUE key has the column among its parts.
+func (t *Table) uniqueOver(column string) bool {
+	for _, x := range t.Indexes {
+		if x.Unique && slices.ContainsFunc(x.Parts, func(part IndexPart) bool { return FoldName(part.Column) == FoldName(column) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // missing lists what the policy names and the schema does not have.

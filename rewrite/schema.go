@@ -153,6 +153,9 @@ type Protected struct {
 	Pad            int
 	// Away says that cells sealed to an absent owner may stand in the column.
 	Away bool
+	// AwayUnique says that the policy accepts such cells and that a UNIQUE key over the column, which could not see them, rules
+	// them out.
+	AwayUnique bool
 	// Annotated says that the column carries an annotation, so that its protection follows a rename or a copy.
 	Annotated bool
 	// Conflict is not nil where policy and annotation disagree or the physical column cannot hold cells: every touch is
@@ -167,7 +170,7 @@ func (c *Protected) String() string { return c.Database + "." + c.Table + "." + 
 func (c *Protected) SameContext(d *Protected) bool {
 	return c.Context == d.Context && c.ServiceKey == d.ServiceKey && c.Search == d.Search &&
 		c.Type.String() == d.Type.String() && c.HasOnEmpty == d.HasOnEmpty && string(c.OnEmpty) == string(d.OnEmpty) &&
-		len(c.Bind) == 0 && len(d.Bind) == 0
+		len(c.Bind) == 0 && len(d.Bind) == 0 && (!c.Away || d.Away)
 }
 
 // TableKey folds a table or database name as the server does for comparison.

@@ -84,8 +84,9 @@ func (b *builder) writable(t *Table) error {
 	return nil
 }
 
-// plainAssignment checks the target of an assignment to a column that is not protected itself.
-func plainAssignment(t *Table, column string) error {
+// plainAssignment checks the target of an assignment to a column that is not protected itself. moves says that the cells of
+// the row follow it to another owner.
+func plainAssignment(t *Table, column string, moves bool) error {
 	if t == nil {
 		return nil
 	}
@@ -94,9 +95,9 @@ func plainAssignment(t *Table, column string) error {
 		if p == nil {
 			continue
 		}
-		if p.Owner != "" && p.ServiceKey == "" && strings.EqualFold(p.Owner, column) {
-			return notPossible(p, "the owner column of rows with sealed columns cannot be changed",
-				"insert the row anew for its new owner")
+		if !moves && p.Owner != "" && p.ServiceKey == "" && strings.EqualFold(p.Owner, column) {
+			return notPossible(p, "the owner column of rows with sealed columns is assigned what is not known beforehand, or in a statement over several tables",
+				"update one table and write the new owner as a literal or a parameter")
 		}
 		for _, bound := range p.Bind {
 			if strings.EqualFold(bound, column) {
@@ -137,6 +138,9 @@ func (b *builder) update(s *ast.UpdateStmt) error {
 	}
 	b.plan.Ignore = s.IgnoreErr
 	w := &updateWriter{b: b, sc: sc}
+	if err := w.transfers(s.List, list); err != nil {
+		return err
+	}
 	for i, a := range s.List {
 		if !b.matchesTree(list[i], a.Column) {
 			return notUnderstood("the assignments are not those that were read", "")
@@ -151,6 +155,9 @@ func (b *builder) update(s *ast.UpdateStmt) error {
 		}
 	}
 	if err := b.orderLimit(s.Order, s.Limit, sc); err != nil {
+		return err
+	}
+	if err := w.move(set); err != nil {
 		return err
 	}
 	w.before(start, set, end)
@@ -197,6 +204,11 @@ type updateWriter struct {
 	// sources are the columns that are copied from, and their names in the statement.
 	sources     []*Protected
 	sourceLefts []string
+	// owners are SQL for the owners of the rows, as Before reads them.
+	owners []string
+	// newOwner is whom the UPDATE gives its rows to, by assigning the column ownerOf; nil when it does not.
+	newOwner *RowOwner
+	ownerOf  *Column
 }
 
 func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
@@ -220,7 +232,7 @@ func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
 	}
 	if f.prot == nil {
 		if f.from != nil {
-			if err := plainAssignment(f.from.table, f.column); err != nil {
+			if err := plainAssignment(f.from.table, f.column, w.newOwner != nil); err != nil {
 				return err
 			}
 		}
@@ -232,6 +244,9 @@ func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
 		}
 	}
 	piece := Piece{Kind: PieceAssign, Column: f.prot, Left: b.text(tokens.nameFrom, tokens.nameTo), Old: len(w.columns)}
+	if piece.Owner, err = w.stored(f, tokens); err != nil {
+		return err
+	}
 	if v, ok := b.wholeValue(tokens.valueFrom, tokens.valueTo); ok {
 		piece.Values = []Value{v}
 		if !b.strict(f.from.table) || b.plan.Ignore {
@@ -283,6 +298,9 @@ func (w *updateWriter) copied(a *ast.Assignment, f field, tokens assignment, pie
 	if f.prot.Owner != "" && f.prot.ServiceKey == "" && source.from != f.from {
 		return notPossible(f.prot, "a copy from another row, which may belong to another owner", "read the value and write it")
 	}
+	if w.newOwner != nil {
+		return notPossible(f.prot, "a copy into a row that gets another owner", "read the value and write it")
+	}
 	from, to, err := b.span(unparen(a.Expr), w.sc)
 	if err != nil {
 		return err
@@ -306,14 +324,14 @@ func (w *updateWriter) before(start, set, end int) {
 		first++
 	}
 	pieces := []Piece{
-		{Kind: PieceText, Text: "SELECT " + strings.Join(append(w.lefts, w.sourceLefts...), ",") + " FROM "},
+		{Kind: PieceText, Text: "SELECT " + strings.Join(slices.Concat(w.lefts, w.sourceLefts, w.owners), ",") + " FROM "},
 		{Kind: PieceSource, From: first, To: set - 1},
 	}
 	if last := b.statementEnd(); end <= last {
 		pieces = append(pieces, Piece{Kind: PieceText, Text: " "}, Piece{Kind: PieceSource, From: end, To: last})
 	}
 	pieces = append(pieces, Piece{Kind: PieceText, Text: " FOR UPDATE"})
-	b.plan.Before = &Before{Columns: w.columns, Sources: w.sources, Selects: []BeforeSelect{{Row: -1, Pieces: pieces}}}
+	b.plan.Before = &Before{Columns: w.columns, Sources: w.sources, Owners: len(w.owners), NewOwner: w.newOwner, Selects: []BeforeSelect{{Row: -1, Pieces: pieces}}}
 }
 
 // statementEnd is the last token of the statement.

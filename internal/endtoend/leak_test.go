@@ -249,7 +249,7 @@ func runMarked(t *testing.T, w *twin, s *secrets) {
 	_, asText := w.conns(t, "?interpolateParams=true")
 	_, asPrepared := w.conns(t, "")
 	fill := func() {
-		for _, stmt := range append([]string{"DELETE FROM entries", "DELETE FROM users", "DELETE FROM tags", "DELETE FROM archive"}, twinRows...) {
+		for _, stmt := range append([]string{"DELETE FROM entries", "DELETE FROM users", "DELETE FROM tags", "DELETE FROM archive", "DELETE FROM diary"}, twinRows...) {
 			if _, err := asText.ExecContext(ctx, s.mark(stmt)); err != nil {
 				t.Fatalf("fill: %s: %v", stmt, err)
 			}

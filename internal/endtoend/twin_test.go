@@ -32,6 +32,7 @@ CREATE TABLE entries (id INT PRIMARY KEY AUTO_INCREMENT, user_id INT, title VARC
 CREATE TABLE users (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50), email VARCHAR(100), alias VARCHAR(100), UNIQUE KEY email (email)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 CREATE TABLE tags (id INT PRIMARY KEY AUTO_INCREMENT, entry_id INT, name VARCHAR(50)) DEFAULT CHARSET=utf8mb4;
 CREATE TABLE archive (id INT PRIMARY KEY, title VARCHAR(100), body TEXT) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+CREATE TABLE diary (id INT PRIMARY KEY AUTO_INCREMENT, user_id INT, title VARCHAR(100), body TEXT) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 `
 
 const twinPolicy = `    entries:
@@ -47,6 +48,11 @@ const twinPolicy = `    entries:
       columns:
         title: {search: equality, context: entries.title}
         body: {context: entries.body}
+    diary:
+      owner: user_id
+      columns:
+        title: {search: equality}
+        body: {}
 `
 
 // twinRows fill both sides.
@@ -55,6 +61,7 @@ var twinRows = []string{
 	"INSERT INTO users (id, name, email, alias) VALUES (1, 'ann', 'ann@example.org', 'bob@example.org'), (2, 'bob', 'bob@example.org', NULL), (3, 'cyd', NULL, 'ann@example.org')",
 	"INSERT INTO tags (id, entry_id, name) VALUES (1, 1, 'home'), (2, 1, 'rent'), (3, 2, 'home'), (4, 9, 'none')",
 	"INSERT INTO archive (id, title, body) VALUES (1, 'alpha', 'old'), (9, 'omega', NULL)",
+	"INSERT INTO diary (id, user_id, title, body) VALUES (1, 7, 'alpha', 'first'), (2, 8, 'beta', NULL), (3, 7, NULL, 'x')",
 }
 
 func newTwin(t *testing.T, server *mariadbtest.Server) *twin {
@@ -65,7 +72,7 @@ func newTwin(t *testing.T, server *mariadbtest.Server) *twin {
 	}
 	w.proxy = latchkeytest.Start(t, latchkeytest.Config{Server: server, ServiceKeys: []string{"app"},
 		Databases: "  " + w.sealed + ":\n" + twinPolicy})
-	w.protected = []string{"entries.title", "entries.body", "entries.amount", "users.email", "users.alias", "archive.title", "archive.body"}
+	w.protected = []string{"entries.title", "entries.body", "entries.amount", "users.email", "users.alias", "archive.title", "archive.body", "diary.title", "diary.body"}
 	plain, sealed := w.conns(t, "")
 	for _, stmt := range twinRows {
 		for _, c := range []*sql.Conn{plain, sealed} {
@@ -306,7 +313,7 @@ func (w *twin) compare(t *testing.T, plain, sealed *sql.Conn, how way, c formCas
 		t.Errorf("%v: %s %v\ngot  %+v\nwant %+v", how, c.stmt, c.args, got, want)
 		return "different"
 	}
-	for _, table := range []string{"entries", "users", "tags", "archive"} {
+	for _, table := range []string{"entries", "users", "tags", "archive", "diary"} {
 		q := "SELECT * FROM " + table + " ORDER BY id"
 		g, p := run(sealed, wayText, q, nil), run(plain, wayText, q, nil)
 		for i := range g.Rows {
