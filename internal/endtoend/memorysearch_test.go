@@ -22,7 +22,7 @@ const (
 	// when it interrupted a goroutine, until the next time; see docs/threat-model.md.
 	pieceLen = 24
 	// maxMapping is more than Go maps at once for a program of this size, in bytes.
-	maxMapping = 1 << 30
+	maxMapping = 128 << 20
 	// goneTimeout bounds how long a busy machine may take to let the cache expire.
 	goneTimeout = 30 * time.Second
 )
