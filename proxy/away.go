@@ -76,6 +76,9 @@ func (x *executor) settle(st *rewrite.Statement, plan *rewrite.Plan) (awayCells,
 		s.sealer = sealer{keys: &x.keys, weights: x.scratch.weights}
 		err := s.settle()
 		s.opener.finish()
+		for _, c := range s.columns {
+			c.wipeAway()
+		}
 		x.server.metrics.cellsSealed.Add(float64(s.sealer.sealed))
 		if err != nil {
 			return nil, err

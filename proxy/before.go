@@ -112,6 +112,7 @@ func (b *before) returned(values [][]byte) error {
 		}
 		c := openColumn{column: b.r.plan.Before.Returned[i]}
 		_, err := b.opener.value(&c, v)
+		c.wipeAway()
 		clear(b.opener.values)
 		b.opener.values = b.opener.values[:0]
 		if err != nil {
@@ -174,6 +175,7 @@ func (b *before) copied(column *rewrite.Protected, source []byte) ([]byte, error
 		return nil, errBadCell(column)
 	}
 	c := openColumn{column: column}
+	defer c.wipeAway()
 	if here, err := b.opener.find(&c, h); err != nil || !here {
 		return nil, err
 	}
@@ -405,6 +407,7 @@ func (b *before) check(column *rewrite.Protected, old, fresh []byte, owner rowOw
 		return false, errBadCell(column)
 	}
 	c := openColumn{column: column}
+	defer c.wipeAway()
 	here, err := b.opener.find(&c, h)
 	switch {
 	case err != nil:

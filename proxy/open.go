@@ -269,8 +269,17 @@ func (o *opener) findAway(c *openColumn, h cell.Header) (here bool, err error) {
 	if err != nil || !here {
 		return false, err
 	}
+	c.wipeAway()
 	c.away, c.awayID = opener, h.KeyID
 	return true, nil
+}
+
+// wipeAway forgets what opened the last cell of kind a.
+func (c *openColumn) wipeAway() {
+	if c.away != nil {
+		c.away.Wipe()
+		c.away = nil
+	}
 }
 
 // locked gives what the policy says a reader without the key gets.
@@ -299,7 +308,8 @@ func (o *opener) finish() {
 	clear(o.canonical[:cap(o.canonical)])
 	o.values, o.canonical = o.values[:0], o.canonical[:0]
 	for i := range o.columns {
-		o.columns[i].key, o.columns[i].away = nil, nil
+		o.columns[i].key = nil
+		o.columns[i].wipeAway()
 	}
 }
 

@@ -431,6 +431,7 @@ func (b *before) moveCell(i int, old []byte, was rowOwner) error {
 		return nil
 	}
 	c := openColumn{column: column}
+	defer c.wipeAway()
 	here, err := b.opener.find(&c, h)
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func newMemory(t *testing.T, encrypted bool) *memory {
 		"title VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, body TEXT)")
 	t.Cleanup(func() { m.server.Exec(t, "DROP DATABASE IF EXISTS "+m.db+"_keys") })
 	m.proxy = latchkeytest.Write(t, latchkeytest.Config{
-		Server: m.server, Accounts: []string{"root"},
+		Server: m.server, Accounts: []string{"root"}, Shipped: true,
 		Keystore:  "  database: " + m.db + "_keys\n  password: {memory: 8MiB, time: 1, threads: 4}\n  cache: {size: 100, ttl: 1s}",
 		Databases: "  " + m.db + ":\n    entries:\n      owner: user_id\n      columns:\n        title: {search: equality}\n        body: {}",
 	})

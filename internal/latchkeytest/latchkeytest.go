@@ -45,6 +45,9 @@ type Config struct {
 	Keystore string
 	// Extra is YAML at top level, for every other setting.
 	Extra string
+	// Shipped serves with the program as users have it, never with the race detector, which keeps memory of its own and takes
+	// buffers away from their pools.
+	Shipped bool
 	// ServiceKeys are names of service keys; each gets a fresh key.
 	ServiceKeys []string
 }
@@ -55,6 +58,8 @@ type Proxy struct {
 	Address, Admin string
 	// Config is the path of the configuration file; Dir holds it and the keys.
 	Config, Dir string
+
+	shipped bool
 
 	cmd    *exec.Cmd
 	log    *logBuffer
@@ -81,30 +86,40 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-var build struct {
+// program is a build of the program.
+type program struct {
 	once sync.Once
 	path string
 	err  error
 }
 
+// build is the program as tests run it, shipped as users do.
+var build, shipped program
+
 // Binary builds the program and gives its path. It stays for the life of the test process.
 func Binary(tb testing.TB) string {
 	tb.Helper()
-	build.once.Do(func() { build.path, build.err = buildBinary() })
-	if build.err != nil {
-		tb.Fatal(build.err)
-	}
-	return build.path
+	return build.of(tb, raceEnabled)
 }
 
-func buildBinary() (string, error) {
+// of builds the program once.
+func (b *program) of(tb testing.TB, race bool) string {
+	tb.Helper()
+	b.once.Do(func() { b.path, b.err = buildBinary(race) })
+	if b.err != nil {
+		tb.Fatal(b.err)
+	}
+	return b.path
+}
+
+func buildBinary(race bool) (string, error) {
 	dir, err := os.MkdirTemp("", "latchkey-test-")
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "latchkey")
 	args := []string{"build", "-o", path}
-	if raceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "latchkey")...).CombinedOutput()
@@ -148,7 +163,7 @@ func NewAccountKey(tb testing.TB) string {
 func Write(tb testing.TB, c Config) *Proxy {
 	tb.Helper()
 	dir := tb.TempDir()
-	p := &Proxy{Dir: dir, Config: filepath.Join(dir, "latchkey.yaml"), Address: freeAddress(tb), Admin: freeAddress(tb), server: c.Server}
+	p := &Proxy{Dir: dir, Config: filepath.Join(dir, "latchkey.yaml"), Address: freeAddress(tb), Admin: freeAddress(tb), server: c.Server, shipped: c.Shipped}
 	p.file(tb, "fleet.secret", Run(tb, 0, "keygen", "--fleet"))
 	password := randomText(tb)
 	user := "latchkey_" + strings.ToLower(randomText(tb)[:8])
@@ -232,6 +247,9 @@ func (p *Proxy) Serve(tb testing.TB) {
 	tb.Helper()
 	p.log = &logBuffer{}
 	p.cmd = command(tb, "serve", "--config", p.Config)
+	if p.shipped {
+		p.cmd.Path = shipped.of(tb, false)
+	}
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
