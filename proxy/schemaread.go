@@ -42,14 +42,14 @@ type schemaReader struct {
 func readSchema(conn *schemaConn, keystoreDatabase string, progress func()) (*schemaRead, error) {
 	r := &schemaReader{
 		conn: conn, hash: sha256.New(), transactional: map[string]bool{},
-		schema: &rewrite.Schema{Databases: map[string]map[string]*rewrite.Table{}, KeystoreDatabase: keystoreDatabase},
+		schema: &rewrite.Schema{Collations: map[string]string{}, Databases: map[string]map[string]*rewrite.Table{}, KeystoreDatabase: keystoreDatabase},
 	}
 	r.read = &schemaRead{schema: r.schema}
 	for _, step := range []struct {
 		name string
 		do   func() error
 	}{
-		{"server", r.server}, {"engines", r.engines}, {"grants", r.readGrants}, {"tables", r.tables}, {"columns", r.columns},
+		{"server", r.server}, {"engines", r.engines}, {"grants", r.readGrants}, {"collations", r.collations}, {"tables", r.tables}, {"columns", r.columns},
 		{"statistics", r.statistics}, {"views", r.views}, {"triggers", r.triggers}, {"routines", r.routines},
 		{"events", r.events}, {"check constraints", r.checks}, {"foreign keys", r.foreignKeys}, {"partitions", r.partitions},
 	} {
@@ -116,10 +116,17 @@ func (r *schemaReader) engines() error {
 	})
 }
 
+func (r *schemaReader) collations() error {
+	return r.rows("SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME", func(row schemaRow) error {
+		r.schema.Collations[r.schema.TableKey(row.text(0))] = row.text(1)
+		return nil
+	})
+}
+
 func (r *schemaReader) tables() error {
-	const query = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES"
+	const query = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION FROM information_schema.TABLES"
 	return r.rows(query, func(row schemaRow) error {
-		t := &rewrite.Table{Database: row.text(0), Name: row.text(1)}
+		t := &rewrite.Table{Database: row.text(0), Name: row.text(1), Collation: row.text(4)}
 		switch row.text(2) {
 		case "BASE TABLE", "SYSTEM VERSIONED":
 			t.Kind = rewrite.BaseTable
@@ -169,14 +176,18 @@ func (r *schemaReader) columns() error {
 }
 
 func (r *schemaReader) statistics() error {
-	const query = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, INDEX_TYPE, COLUMN_NAME, SUB_PART, COLLATION" +
+	ignored := "IGNORED"
+	if r.schema.ServerVersion < 100600 {
+		ignored = "'NO'"
+	}
+	query := "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, INDEX_TYPE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_COMMENT, " + ignored +
 		" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA" + notSystem + " ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
 	return r.rows(query, r.onTable(func(t *rewrite.Table, row schemaRow) {
 		var index *rewrite.Index
 		if n := len(t.Indexes); n > 0 && t.Indexes[n-1].Name == row.text(2) {
 			index = t.Indexes[n-1]
 		} else {
-			index = &rewrite.Index{Name: row.text(2), Unique: row.text(3) == "0", Kind: row.text(4)}
+			index = &rewrite.Index{Name: row.text(2), Unique: row.text(3) == "0", Kind: row.text(4), Comment: row.text(8), Ignored: row.yes(9)}
 			t.Indexes = append(t.Indexes, index)
 		}
 		index.Parts = append(index.Parts, rewrite.IndexPart{Column: row.text(5), Prefix: int(row.number(6)), Descending: row.text(7) == "D"})

@@ -77,7 +77,7 @@ func checkColumn(t *Table, c *Column, cp *ColumnPolicy) []Finding {
 		add(Info, "annotation-only", "it is protected by its annotation and the policy does not name it", "name it in the policy to choose key and search")
 	}
 	for _, check := range t.Checks {
-		if t.guard(c.Name) != nil && isGuard(check, c.Name) || check.OfColumn && isJSONCheck(check, c.Name) && !binaryColumn(c) {
+		if t.guard(c.Name) != nil && isGuard(check, c.Name) || isKeptCheck(check) || check.OfColumn && isJSONCheck(check, c.Name) && !binaryColumn(c) {
 			continue
 		}
 		if namesColumn(check.Clause, 0, c.Name) {

@@ -120,13 +120,14 @@ var (
 	conflictOwner      = conflict{"owner-missing", "the table does not have the owner column that the policy names", "correct `owner:` in the policy"}
 	conflictOwnerSeal  = conflict{"owner-protected", "the owner column is protected itself", "take the owner column out of the protected columns"}
 	conflictBind       = conflict{"bind-missing", "a column under `bind:` does not exist or is protected", "correct `bind:` in the policy"}
+	conflictCheck      = conflict{"check-mac", "a CHECK constraint over it is not one that Latchkey wrote", "drop the constraint and add it again through Latchkey"}
 	conflictAway       = conflict{"away-without-owner", "`away: accept` needs an owner column", "give `owner:` in the policy"}
 )
 
 var conflicts = []*conflict{
 	&conflictAnnotation, &conflictMAC, &conflictType, &conflictContext, &conflictDefinition, &conflictNoType, &conflictGuard,
 	&conflictNotBinary, &conflictTooNarrow, &conflictGenerated, &conflictAutoInc, &conflictOnUpdate, &conflictNull,
-	&conflictDefault, &conflictSearch, &conflictOwner, &conflictOwnerSeal, &conflictBind, &conflictAway,
+	&conflictDefault, &conflictSearch, &conflictOwner, &conflictOwnerSeal, &conflictBind, &conflictAway, &conflictCheck,
 }
 
 func (c *conflict) refusal(p *Protected) *Refusal {
@@ -181,6 +182,7 @@ func Protect(s *Schema, p *Policy, verify func(body, mac []byte) bool) []Finding
 		}
 		if t.Protects {
 			protectRelations(t, tp)
+			readConstraints(t, verify)
 		}
 	}
 	findings = append(findings, missing(s, p)...)

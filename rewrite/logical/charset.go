@@ -108,6 +108,25 @@ func DefaultCollationID(charset string) (uint16, bool) {
 	return c.defaultID, true
 }
 
+// DefaultCollation returns the name of a character set's default collation.
+func DefaultCollation(charset string) (string, error) {
+	c, err := findCharset(charset)
+	if err != nil {
+		return "", declarationError("the character set is unknown")
+	}
+	return collationByID(c.defaultID).name, nil
+}
+
+// ResolveCollation returns the full name and the character set of a collation. One that is named without a character set
+// (uca1400_ai_ci) is completed by in.
+func ResolveCollation(name, in string) (collation, charset string, err error) {
+	c, err := findCollation(name, foldName(in))
+	if err != nil {
+		return "", "", declarationError("the collation is unknown")
+	}
+	return c.name, c.charset, nil
+}
+
 // width returns the bytes of a code unit for the fixed-width Unicode sets, 1 for all others.
 func (c *charset) width() int {
 	switch c.name {
