@@ -11,6 +11,9 @@ const (
 	Sealed
 	// Local: answered by the proxy itself (a key push that leaves nothing to forward, a procedure of schema latchkey).
 	Local
+	// Residual: the rows that Residual names are opened and the client's own statement is finished over them in the
+	// evaluator.
+	Residual
 )
 
 // Plan is what to do with one statement. It belongs to a shape: it holds no literal, no key and no byte offset, only token
@@ -27,6 +30,8 @@ type Plan struct {
 	Opens bool
 	// Before, when not nil, is read on the client's backend connection before the statement is sent.
 	Before *Before
+	// Residual is set for class Residual.
+	Residual *ResidualPlan
 	// Push is the key push of a SET statement; the assignment itself is cut by Edits. When nothing remains, Class is Local.
 	Push *KeyPush
 	// Call is a procedure of the schema latchkey (Class Local).
@@ -101,6 +106,9 @@ const (
 	PieceAssign
 	// PieceTagOf is LEFT(Left, 20), NULL for NULL: what COUNT(DISTINCT) counts.
 	PieceTagOf
+	// PieceLimit is ` LIMIT n` with the sum of Values (a row count, or an offset and a row count), each an unsigned integer
+	// literal or a parameter; a sum beyond 64 bits, or a value that is none, renders as nothing: the limit only narrows.
+	PieceLimit
 )
 
 // Piece is a part of the replacement text of an edit.
