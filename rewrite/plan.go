@@ -123,7 +123,9 @@ type Piece struct {
 	Values   []Value
 	Negate   bool
 	NullSafe bool
-	NewText  string
+	// Loose: the condition of a PieceRange only narrows a fetch; with a value that has no tag it renders as TRUE.
+	Loose   bool
+	NewText string
 	// Source is, for a NewText that is another column, 1 + its index into Before.Sources; 0 for none. The cell stays where
 	// both hold the same value.
 	Source int

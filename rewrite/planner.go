@@ -4,6 +4,8 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
 // Planner makes plans for one snapshot of schema and policy. It is safe for concurrent use and never changes what it was
@@ -16,6 +18,8 @@ type Planner struct {
 	cache  *planCache
 	views  viewCache
 	keys   sync.Pool // of *[]byte, memory for cache keys
+	// finishes: there is an evaluator for residual statements.
+	finishes bool
 }
 
 // planCacheBytes bounds the memory of a Planner's cache.
@@ -37,6 +41,10 @@ func (p *Planner) Schema() *Schema { return p.schema }
 
 // CountInto lets the Planner count its look-ups into stats. It is called before the Planner is used.
 func (p *Planner) CountInto(stats *CacheStats) { p.cache.stats = stats }
+
+// Finish says that there is an evaluator: queries that cannot be rewritten get a plan of class Residual instead of a refusal.
+// It is called before the Planner is used.
+func (p *Planner) Finish() { p.finishes = true }
 
 // Plan says what to do with a statement that has been scanned under the same facts. The error is always a *Refusal. A
 // statement that is one part of several is planned on its own; one with several statements in it (the client did not agree
@@ -100,12 +108,44 @@ func (p *Planner) makePlan(st *Statement, f *Facts) (*Plan, *Refusal) {
 	b.plan.Kind, b.plan.Effects = p.leading(st)
 	err := b.statement()
 	if err != nil {
+		plan, residualErr := p.finished(b, err)
+		if plan != nil {
+			return plan, nil
+		}
+		if residualErr != nil {
+			err = residualErr
+		}
 		var r *Refusal
 		if errors.As(err, &r) {
 			return nil, r
 		}
 		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
 	}
+	return b.plan, nil
+}
+
+// finished plans a query that was refused to be finished in the evaluator. It gives neither plan nor error where that does not
+// come into question.
+func (p *Planner) finished(refused *builder, reason error) (*Plan, error) {
+	var r *Refusal
+	if !p.finishes || !errors.As(reason, &r) || r.Code == CodeDisagree || refused.parsed == nil {
+		return nil, nil
+	}
+	switch refused.parsed.Node.(type) {
+	case *ast.SelectStmt, *ast.SetOprStmt:
+	default:
+		return nil, nil
+	}
+	b := &builder{p: p, st: refused.st, f: refused.f, parsed: refused.parsed,
+		plan: &Plan{Class: Residual, Kind: refused.plan.Kind, Effects: refused.plan.Effects, Touches: true}}
+	if _, counts := p.touch.scan(b.st); b.accounted(counts) != nil {
+		return nil, nil
+	}
+	residual, err := b.residual()
+	if err != nil {
+		return nil, err
+	}
+	b.plan.Residual = residual
 	return b.plan, nil
 }
 

@@ -14,6 +14,8 @@ type ResidualPlan struct {
 	FoundRows bool
 	// Locks: the fetches lock the rows that they read.
 	Locks bool
+	// Indexes: the statement names indexes, which its tables in the evaluator need then.
+	Indexes bool
 	// Explain: the statement is EXPLAIN; nothing is opened, and the answer says what would be.
 	Explain bool
 }
@@ -22,6 +24,8 @@ type ResidualPlan struct {
 type Load struct {
 	// Table is a base table, or a view all of whose protected columns are bare ones of base tables.
 	Table *Table
+	// View has, for a view, the protected column behind each of its columns, nil for the others; nil for a base table.
+	View []*Protected
 	// Columns are those that the fetch selects, in order. The others are not used by the statement and stay at whatever an
 	// omitted column has.
 	Columns []LoadColumn
