@@ -242,12 +242,17 @@ func (r *renderer) piece(p *rewrite.Piece) error {
 		}
 		return r.sealed(p.Column, &p.Values[0])
 	case rewrite.PieceRange:
+		if p.Loose {
+			return r.loosely(p)
+		}
 		return r.rangeCondition(p)
 	case rewrite.PieceAssign:
 		return r.assign(p)
 	case rewrite.PieceTagOf:
 		r.out = fmt.Appendf(r.out, "LEFT(%s,%d)", p.Left, cell.PrefixSize)
 		return nil
+	case rewrite.PieceLimit:
+		return r.limit(p)
 	}
 	return errOperand
 }
