@@ -42,7 +42,7 @@ func (p *Planner) Schema() *Schema { return p.schema }
 // CountInto lets the Planner count its look-ups into stats. It is called before the Planner is used.
 func (p *Planner) CountInto(stats *CacheStats) { p.cache.stats = stats }
 
-// Finish says that there is an evaluator: queries that cannot be rewritten get a plan of class Residual instead of a refusal.
+// Finish says that there is an evaluator: statements that cannot be rewritten get a plan of class Residual instead of a refusal.
 // It is called before the Planner is used.
 func (p *Planner) Finish() { p.finishes = true }
 
@@ -132,7 +132,7 @@ func (p *Planner) finished(refused *builder, reason error) (*Plan, error) {
 		return nil, nil
 	}
 	switch refused.parsed.Node.(type) {
-	case *ast.SelectStmt, *ast.SetOprStmt:
+	case *ast.SelectStmt, *ast.SetOprStmt, *ast.UpdateStmt, *ast.DeleteStmt:
 	default:
 		return nil, nil
 	}

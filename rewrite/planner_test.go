@@ -266,6 +266,24 @@ func describeRest(st *Statement, plan *Plan) string {
 				fmt.Fprintf(&out, "  %s\n", note.name)
 			}
 		}
+		if w := r.Write; w != nil {
+			for _, target := range w.Targets {
+				fmt.Fprintf(&out, "  write %s by %v:", r.Loads[target.Load].Table.Name, target.Key)
+				if w.Delete {
+					out.WriteString(" delete")
+				}
+				for _, c := range target.Columns {
+					out.WriteString(" " + c.Name + "=")
+					for _, piece := range c.Expression {
+						out.WriteString(describePiece(st, nil, piece))
+					}
+					if c.Expression == nil {
+						out.WriteString("{computed}")
+					}
+				}
+				out.WriteByte('\n')
+			}
+		}
 		if len(r.Variables) > 0 {
 			fmt.Fprintf(&out, "  variables %v\n", r.Variables)
 		}

@@ -16,6 +16,8 @@ type ResidualPlan struct {
 	Locks bool
 	// Indexes: the statement names indexes, which its tables in the evaluator need then.
 	Indexes bool
+	// Write is set for UPDATE and DELETE.
+	Write *ResidualWrite
 	// Explain: the statement is EXPLAIN; nothing is opened, and the answer says what would be.
 	Explain bool
 }

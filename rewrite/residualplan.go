@@ -25,6 +25,12 @@ func (b *builder) residual() (*ResidualPlan, error) {
 	if v.err != nil {
 		return nil, v.err
 	}
+	switch b.parsed.Node.(type) {
+	case *ast.UpdateStmt, *ast.DeleteStmt:
+		if err := p.residualWrite(b.parsed.Node); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.needed(); err != nil {
 		return nil, err
 	}
@@ -35,12 +41,27 @@ func (b *builder) residual() (*ResidualPlan, error) {
 		}
 		r.Loads = append(r.Loads, load)
 	}
-	for i := range r.Loads {
-		if err := b.collapsePieces(r.Loads[i].Fetch); err != nil {
-			return nil, err
+	return r, p.collapse()
+}
+
+// collapse turns the token indexes of all pieces into collapsed ones.
+func (p *residualPlanner) collapse() error {
+	for i := range p.r.Loads {
+		if err := p.b.collapsePieces(p.r.Loads[i].Fetch); err != nil {
+			return err
 		}
 	}
-	return r, nil
+	if p.r.Write == nil {
+		return nil
+	}
+	for _, t := range p.r.Write.Targets {
+		for _, c := range t.Columns {
+			if err := p.b.collapsePieces(c.Expression); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // finishable refuses the clauses that the evaluator cannot stand in for.
@@ -55,8 +76,6 @@ func (b *builder) finishable(r *ResidualPlan) error {
 		return notUnderstood("ANALYZE of a statement that computes over protected columns", "use EXPLAIN")
 	case cut&(CutProcedure|CutRowsExamined) != 0:
 		return notUnderstood("a clause that counts or describes the server's own rows", "leave it out")
-	case b.parsed.Returning != nil:
-		return notUnderstood("RETURNING computes over protected columns", "select the columns as they are")
 	}
 	r.Explain = cut&CutExplain != 0
 	r.Locks = cut&CutLocking != 0
@@ -83,6 +102,8 @@ type usedTable struct {
 	uses  []*tableUse
 	need  map[string]bool // folded column names
 	all   bool
+	// written: the fetch locks the rows, which the statement may write.
+	written bool
 }
 
 // tableUse is one entry of a FROM clause.
@@ -337,7 +358,7 @@ func (t *usedTable) column(name string) (*Column, *Protected) {
 // qualifier may mean: one column too many costs a little, one too few would be a wrong answer.
 func (p *residualPlanner) needed() error {
 	for _, q := range p.blocks {
-		if q.sel.Fields == nil || p.exists[q.sel] {
+		if q.sel == nil || q.sel.Fields == nil || p.exists[q.sel] {
 			continue
 		}
 		for _, f := range q.sel.Fields.Fields {
@@ -347,6 +368,24 @@ func (p *residualPlanner) needed() error {
 		}
 	}
 	p.b.parsed.Node.Accept(&nameFinder{p})
+	if r := p.b.parsed.Returning; r != nil {
+		return p.returned(r)
+	}
+	return nil
+}
+
+// returned notes the columns of a RETURNING list.
+func (p *residualPlanner) returned(r *Parsed) error {
+	s, ok := r.Node.(*ast.SelectStmt)
+	if !ok || s.Fields == nil {
+		return notUnderstood("RETURNING is not understood", "")
+	}
+	for _, f := range s.Fields.Fields {
+		if f.WildCard != nil {
+			p.star(p.blocks[len(p.blocks)-1], f.WildCard)
+		}
+	}
+	r.Node.Accept(&nameFinder{p})
 	return nil
 }
 
@@ -388,15 +427,17 @@ func (v *nameFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 func (p *residualPlanner) name(n *ast.ColumnName) {
 	column := FoldName(n.Name.O)
-	qualifier := FoldTable(n.Table.O, p.b.p.schema.LowerCaseTableNames)
 	for _, t := range p.tables {
-		if qualifier != "" && !slices.ContainsFunc(t.uses, func(u *tableUse) bool { return u.name == qualifier }) {
-			continue
-		}
-		if c, _ := t.column(column); c != nil {
+		if c, _ := t.column(column); c != nil && p.names(t, n) {
 			t.need[column] = true
 		}
 	}
+}
+
+// names reports whether the qualifier of a column name, if any, may mean a table.
+func (p *residualPlanner) names(t *usedTable, n *ast.ColumnName) bool {
+	qualifier := FoldTable(n.Table.O, p.b.p.schema.LowerCaseTableNames)
+	return qualifier == "" || slices.ContainsFunc(t.uses, func(u *tableUse) bool { return u.name == qualifier })
 }
 
 // alias is the name of a table in its fetch: one that no client's name can be mistaken for.
@@ -432,7 +473,9 @@ func (p *residualPlanner) load(t *usedTable, i int) (Load, error) {
 		quoteName(t.table.Name) + " AS " + as}}
 	p.where(t, as, &l)
 	p.order(t, as, &l)
-	if p.r.Locks {
+	if t.written {
+		l.Fetch = append(l.Fetch, Piece{Kind: PieceText, Text: " FOR UPDATE"})
+	} else if p.r.Locks {
 		lock, err := p.b.lockClause()
 		if err != nil {
 			return Load{}, err
