@@ -20,7 +20,7 @@ func start(t testing.TB, config Config) *Evaluator {
 	var log bytes.Buffer
 	config.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	e := New(config)
-	e.Start(Settings{})
+	e.Start(Settings{}, nil)
 	t.Cleanup(func() {
 		e.Close()
 		if t.Failed() {
