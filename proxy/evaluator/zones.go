@@ -50,6 +50,7 @@ const zonesTimeout = time.Minute
 
 // loadZones copies the backend's time zones into a server that has just been started.
 func (e *Evaluator) loadZones(s *server) {
+	defer close(s.zoned)
 	zones := *e.zones.Load()
 	if zones == nil {
 		return
@@ -58,6 +59,19 @@ func (e *Evaluator) loadZones(s *server) {
 	defer cancel()
 	if err := copyZones(ctx, s, zones); err != nil && e.base.Err() == nil {
 		e.log.Warn("the backend's time zones are not known to the evaluator: statements that need it work with offsets only", "error", err)
+	}
+}
+
+// AwaitZones waits until the backend's time zones have been copied, or could not be: that takes longer than the start of the
+// server. Who needs a named time zone asks first.
+func (c *Conn) AwaitZones(ctx context.Context) error {
+	select {
+	case <-c.server.zoned:
+		return nil
+	case <-c.server.life.Done():
+		return ErrUnavailable
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
