@@ -49,9 +49,11 @@ func (p *Planner) Plan(st *Statement, f *Facts) (*Plan, error) {
 	key := append(st.AppendShape((*buf)[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
 	e, ok := p.cache.get(key)
 	if !ok {
-		plan, refusal := p.makePlan(st, f)
+		plan, refusal, textual := p.makePlan(st, f)
 		e = &planEntry{plan: plan, refusal: refusal}
-		p.cache.add(key, e)
+		if !textual {
+			p.cache.add(key, e)
+		}
 	}
 	if cap(key) <= maxCachedShape {
 		*buf = key
@@ -94,8 +96,8 @@ func plainASCII(b []byte) bool {
 	return true
 }
 
-// makePlan is the slow path: it runs once for each shape.
-func (p *Planner) makePlan(st *Statement, f *Facts) (*Plan, *Refusal) {
+// makePlan is the slow path: it runs once for each shape, and for every statement whose plan depends on its literals.
+func (p *Planner) makePlan(st *Statement, f *Facts) (plan *Plan, refusal *Refusal, textual bool) {
 	b := &builder{p: p, st: st, f: f, plan: &Plan{}}
 	b.plan.Kind, b.plan.Effects = p.leading(st)
 	err := b.statement()
@@ -104,9 +106,9 @@ func (p *Planner) makePlan(st *Statement, f *Facts) (*Plan, *Refusal) {
 		if errors.As(err, &r) {
 			return nil, r
 		}
-		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
+		return nil, r, b.textual
 	}
-	return b.plan, nil
+	return b.plan, nil, b.textual
 }
 
 // builder makes one plan. Token indexes are real ones until finish turns them into those of the collapsed statement.
@@ -123,6 +125,9 @@ type builder struct {
 	depth int
 }
 
+	// textual says that the plan depends on the literals of the statement (types, defaults and comments of a definition), and
+	// is that of this one text.
+	textual bool
 func refuse(code Code, column, reason, hint string) error {
 	return &Refusal{Code: code, Column: column, Reason: reason, Hint: hint}
 }
