@@ -77,7 +77,7 @@ func (a *tableAlteration) run(clauses []tokenRange) error {
 		}
 	}
 	for _, e := range clauses {
-		if err := a.b.callsNoneIn(e.first, e.last); err != nil {
+		if err := a.b.computesNothing(e.first, e.last); err != nil {
 			return err
 		}
 		if err := a.clause(e); err != nil {
@@ -143,9 +143,6 @@ func (a *tableAlteration) otherClause(e tokenRange) error {
 		}
 		if name := foldTouch(a.st.Name(j)); a.b.p.touch.names[name] != 0 && name != foldTouch(a.table.Name) {
 			return notUnderstood("the statement names another protected table", "use a raw account")
-		}
-		if a.st.Is(j, KwSelect) {
-			return notUnderstood("a query stands in ALTER TABLE", "")
 		}
 	}
 	return nil

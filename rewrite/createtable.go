@@ -202,7 +202,7 @@ func (c *tableChange) inlineUnique(column *changedColumn, name Piece, add func([
 // createElement looks after an element that is no protected column.
 func (c *tableChange) createElement(e tokenRange) error {
 	st := c.st
-	if err := c.b.callsNoneIn(e.first, e.last); err != nil {
+	if err := c.b.computesNothing(e.first, e.last); err != nil {
 		return err
 	}
 	switch {
@@ -306,7 +306,7 @@ func (c *tableChange) createOptions(i int) error {
 			return notUnderstood("an option of the table names a protected table", "choose another name")
 		}
 	}
-	return c.b.callsNoneIn(i, c.st.Len()-1)
+	return c.b.computesNothing(i, c.st.Len()-1)
 }
 
 // createSelect is for CREATE TABLE ... SELECT: rows would be copied inside the backend.
@@ -319,9 +319,13 @@ func (c *tableChange) createSelect(int) error {
 		"create the table with its columns, name them in the policy, and use INSERT ... SELECT")
 }
 
-// callsNoneIn refuses the call of a stored function that may touch a protected column in the tokens from..to.
-func (b *builder) callsNoneIn(from, to int) error {
+// computesNothing refuses a query, and the call of a stored function that may touch a protected column, in the tokens
+// from..to of a definition.
+func (b *builder) computesNothing(from, to int) error {
 	for i := from; i <= to; i++ {
+		if b.st.Is(i, KwSelect) {
+			return notUnderstood("a query stands in the definition of a table", "")
+		}
 		if b.st.IsOp(i+1, OpLeftParen) && b.st.Token(i).IsIdentifier() && b.p.touch.names[foldTouch(b.st.Name(i))]&touchRoutine != 0 {
 			return notUnderstood("a stored function in the statement may touch a protected column", "")
 		}

@@ -103,8 +103,8 @@ func (p *Planner) makePlan(st *Statement, f *Facts) (plan *Plan, refusal *Refusa
 	err := b.statement()
 	if err != nil {
 		var r *Refusal
-		if errors.As(err, &r) {
-			return nil, r
+		if !errors.As(err, &r) {
+			r = &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
 		}
 		return nil, r, b.textual
 	}
@@ -123,11 +123,11 @@ type builder struct {
 	frozen bool
 	// depth counts nested views, against cycles.
 	depth int
-}
-
 	// textual says that the plan depends on the literals of the statement (types, defaults and comments of a definition), and
 	// is that of this one text.
 	textual bool
+}
+
 func refuse(code Code, column, reason, hint string) error {
 	return &Refusal{Code: code, Column: column, Reason: reason, Hint: hint}
 }

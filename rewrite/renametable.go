@@ -128,6 +128,7 @@ func (b *builder) follows(t *Table, target [2]string, cells bool) error {
 			return conflictType.refusal(after)
 		case cells && !samePolicy(before.protected(t, c.Name), after):
 			return notPossible(p, "the policy decides otherwise about the column at the new place", "name it in the policy under the new name as well, with the same options")
+		case samePolicy(before.protected(t, c.Name), after):
 		case after.Search && p.Type.Searchable() != nil:
 			return notPossible(after, conflictSearch.reason, conflictSearch.hint)
 		default:

@@ -315,7 +315,7 @@ func (b *builder) createIndex(i int) error {
 	if err != nil {
 		return err
 	}
-	if err := b.callsNoneIn(i, last); err != nil {
+	if err := b.computesNothing(i, last); err != nil {
 		return err
 	}
 	if err := c.index(d); err != nil {
