@@ -168,6 +168,11 @@ func (x *executor) sendSpliced(j, inner *job, token, tokens int) (bool, error) {
 		return false, x.refuse(err)
 	}
 	x.sealing = true
+	if j.plan.Prepare == nil || j.plan.Prepare.Name == "" {
+		if err := x.describeJob(inner); err != nil {
+			return false, x.refuse(err)
+		}
+	}
 	if err := x.sendQuery(text); err != nil {
 		return false, err
 	}
@@ -224,6 +229,9 @@ func (x *executor) executeNamed(j *job, e *rewrite.ExecuteStatement) (bool, erro
 		if err := x.prepareAgain(e.Name, named, inner); err != nil {
 			return false, x.refuse(err)
 		}
+	}
+	if err := x.describeJob(inner); err != nil {
+		return false, x.refuse(err)
 	}
 	if err := x.sendQuery(j.st.SQL()[j.from:j.to]); err != nil {
 		return false, err

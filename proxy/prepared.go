@@ -44,6 +44,8 @@ type preparedStatement struct {
 
 	// variants are in the order of their last use, the last used at the end.
 	variants []*variant
+	// described are the column definitions that the client's own text has, where the plan asks for them.
+	described [][]byte
 	// running is the variant of the last execution.
 	running *variant
 	// cursor opens the rows of an open cursor; nil when none are opened.
@@ -218,9 +220,21 @@ func (x *executor) prepareSealed(s *preparedStatement, snapshot *Snapshot) error
 	if err := r.statement(0, len(s.st.SQL())); err != nil {
 		return x.refuse(err)
 	}
+	if s.plan.Describe {
+		var err error
+		if s.described, err = x.describe(s.st.SQL()); err != nil {
+			return x.refuse(err)
+		}
+	}
+	x.described = s.described
 	o := x.newOpener(&s.st, s.plan, snapshot, true)
+	o.preparing = true
 	v, head, err := x.prepareVariant(string(r.out), len(r.binds), o)
 	if err != nil {
+		return x.refuse(err)
+	}
+	if err := x.prepareShown(s.st.SQL(), o); err != nil {
+		x.closeVariant(v)
 		return x.refuse(err)
 	}
 	x.sealing = true
@@ -738,10 +752,12 @@ func (x *executor) executeBefore(s *preparedStatement, r *renderer, e *wire.Exec
 
 // relayExecute relays the reply to a sealed execution. The opener of a cursor stays with the statement.
 func (x *executor) relayExecute(s *preparedStatement, snapshot *Snapshot, flags uint8) (ok bool, err error) {
+	x.described = s.described
 	o := x.newOpener(&s.st, s.plan, snapshot, true)
 	kind := wire.ExecuteReply(flags)
 	if kind == wire.ReplyCursor {
-		own := opener{keys: o.keys, conv: o.conv, schema: o.schema, caps: o.caps, binary: true, outputs: o.outputs, names: o.names}
+		own := opener{keys: o.keys, conv: o.conv, schema: o.schema, caps: o.caps, binary: true, outputs: o.outputs, names: o.names,
+			shown: o.shown, mode: o.mode, described: o.described}
 		o = &own
 	}
 	x.reply.Start(x.backend, x.client, kind, x.caps)

@@ -42,6 +42,8 @@ type executor struct {
 	prepared  preparedStatements
 	sideReply wire.Reply
 	opener    opener
+	// described are the column definitions of the statement at hand, where its plan asks for them.
+	described [][]byte
 	scratch   scratch
 	// fat says that the buffers hold more than those of an idle session should.
 	fat bool
@@ -296,6 +298,9 @@ func (x *executor) sealed(j *job) (ok bool, err error) {
 		return false, x.refuse(err)
 	}
 	defer push.drop()
+	if err := x.describeJob(j); err != nil {
+		return false, x.refuse(err)
+	}
 	text, err := x.renderQuery(j)
 	if err != nil {
 		return false, x.refuse(err)
@@ -414,7 +419,10 @@ func (x *executor) shrink(limit int) (fat bool) {
 func (x *executor) newOpener(st *rewrite.Statement, plan *rewrite.Plan, snapshot *Snapshot, binary bool) *opener {
 	o := &x.opener
 	o.keys, o.conv, o.schema, o.caps, o.binary = &x.keys, &x.facts.conv, snapshot.Schema, x.caps, binary
-	o.outputs, o.names = nil, nil
+	o.outputs, o.names, o.shown, o.mode, o.described, o.preparing = nil, nil, plan.Shown, x.facts.Mode, nil, false
+	if plan.Describe {
+		o.described = x.described
+	}
 	if plan.Opens {
 		o.outputs, o.names = plan.Outputs, outputNames(st, plan.Outputs)
 	}
@@ -479,7 +487,9 @@ func (x *executor) relay(plan *rewrite.Plan, o *opener, scrub bool) (ok bool, er
 			ok = false
 			err = x.relayError(plan, o != nil)
 		case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
-			err = x.sawEnd(event)
+			if err = x.sawEnd(event); err == nil && o != nil && !r.Aborted() {
+				err = o.relay(r, event)
+			}
 		case wire.EventInfile:
 			err = x.infileFor(plan)
 		default:

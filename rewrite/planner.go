@@ -15,7 +15,9 @@ type Planner struct {
 	pool   *ParserPool
 	cache  *planCache
 	views  viewCache
-	keys   sync.Pool // of *[]byte, memory for cache keys
+	// catalog has what is shown of the schema.
+	catalog catalogCache
+	keys    sync.Pool // of *[]byte, memory for cache keys
 }
 
 // planCacheBytes bounds the memory of a Planner's cache.

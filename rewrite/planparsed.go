@@ -140,7 +140,7 @@ func (c *identifierCounter) Leave(n ast.Node) (ast.Node, bool) { return n, true 
 // finish turns the edits into the plan's, in order and by collapsed token.
 func (b *builder) finish() error {
 	b.plan.Class = Sealed
-	if len(b.edits) == 0 && !b.plan.Opens && b.plan.Before == nil && len(b.plan.Requires) == 0 {
+	if len(b.edits) == 0 && !b.plan.Opens && b.plan.Before == nil && b.plan.Shown == nil && len(b.plan.Requires) == 0 {
 		b.plan.Class = Pass
 		return nil
 	}

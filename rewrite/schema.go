@@ -25,6 +25,8 @@ type Schema struct {
 	Routines []*Routine
 	// Events are all events of the event scheduler.
 	Events []*Routine
+	// Catalog has the columns, in their order, of each of CatalogTables.
+	Catalog map[string][]string
 	// KeystoreDatabase is never reachable through the proxy.
 	KeystoreDatabase string
 }
