@@ -191,8 +191,15 @@ func (x *executor) renderInner(inner *job) ([]byte, error) {
 	}
 	r := x.newRenderer(renderText, inner.st, inner.plan, nil)
 	defer x.keep(r)
-	err := r.statement(inner.from, inner.to)
-	return r.out, err
+	err := x.resolved(r, x.written(inner.plan, inner.snapshot), func(bool) error { return r.statement(inner.from, inner.to) })
+	if err != nil {
+		return nil, err
+	}
+	if r.conversion != nil && (r.conversion.failed != nil || r.conversion.rows.total+r.conversion.assigned.total > 0) {
+		// The warnings come at EXECUTE, every time.
+		return nil, errNotPossible(r.sites()[0].column, "the value does not fit the declared type as it is; write it in that type, or send the statement unprepared")
+	}
+	return r.out, nil
 }
 
 // appendText appends a string literal that holds text in the client's character set, pure ASCII and the same in every

@@ -399,6 +399,12 @@ func (x *executor) execute(p wire.Packet) error {
 		if err := x.restoreDiagnostics(&s.st); err != nil {
 			return x.refuse(err)
 		}
+		if answered, err := x.restoreWarnings(&s.st, s.plan, true, false); answered || err != nil {
+			if err != nil {
+				err = x.refuse(err)
+			}
+			return err
+		}
 		x.countClass(classPass)
 		return x.executePass(s, p, e, flags)
 	}
@@ -532,6 +538,9 @@ func (x *executor) executePass(s *preparedStatement, p wire.Packet, e *wire.Exec
 	}
 	x.reply.Start(x.backend, x.client, wire.ExecuteReply(flags), x.caps)
 	x.binary = true
+	if endsWarnings(s.plan) {
+		x.area.begin()
+	}
 	ok, err := x.relay(s.plan, nil, x.scrubsRows(s.plan))
 	if err != nil {
 		return err
@@ -611,7 +620,7 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 		return err
 	}
 	defer push.drop()
-	request, v, err := x.renderExecute(s, e)
+	request, v, err := x.renderExecute(s, e, snapshot)
 	if err != nil {
 		return err
 	}
@@ -658,24 +667,33 @@ func (x *executor) preparedPush(s *preparedStatement, e *wire.Execute) (*push, e
 
 // renderExecute renders the statement, finds or prepares the variant for its text, and makes the request that executes it.
 // The request is valid until the next one.
-func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute) ([]byte, *variant, error) {
+func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute, snapshot *Snapshot) ([]byte, *variant, error) {
 	r := x.newRenderer(renderBound, &s.st, s.plan, e.Params)
 	if s.charset != x.facts.conv.ClientCharset {
 		r.vals.charset = s.charset
 	}
 	defer x.keep(r)
-	if s.plan.Before != nil {
-		b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {
-			return x.executeBefore(s, r, e, row)
-		}}
-		old, err := b.read()
-		if err != nil {
-			return nil, nil, err
+	err := x.resolved(r, x.written(s.plan, snapshot), func(gather bool) error {
+		if s.plan.Before != nil {
+			b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {
+				return x.executeBefore(s, r, e, row)
+			}}
+			if gather {
+				b.run = readNothing
+			}
+			old, err := b.read()
+			if err != nil {
+				return err
+			}
+			r.old = old
+			b.restart()
 		}
-		r.old = old
-		b.restart()
+		return r.statement(0, len(s.st.SQL()))
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := r.statement(0, len(s.st.SQL())); err != nil {
+	if err := x.expectWarnings(r); err != nil {
 		return nil, nil, err
 	}
 	v, err := x.variantOf(s, r)
@@ -762,6 +780,7 @@ func (x *executor) relayExecute(s *preparedStatement, snapshot *Snapshot, flags 
 	}
 	x.reply.Start(x.backend, x.client, kind, x.caps)
 	x.binary = true
+	x.area.begin()
 	ok, err = x.relay(s.plan, o, false)
 	if err != nil {
 		return false, err

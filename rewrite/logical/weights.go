@@ -179,6 +179,9 @@ func (c *collation) collationLevels() []int {
 	return levels
 }
 
+// Weighable says that a server can weigh a value of which Weights is ErrNotPlain.
+func (t *Type) Weighable() bool { return t.co != nil && t.co.levels != 0 }
+
 // WeightColumns returns how many result columns WeightQuery has.
 func (t *Type) WeightColumns() int { return 2 * len(t.co.collationLevels()) }
 
