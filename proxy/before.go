@@ -22,11 +22,18 @@ const (
 	foundRowsNow = "SELECT FOUND_ROWS(),ROW_COUNT()"
 )
 
-// readBefore reads the old cells of a statement sent as text. r is the statement's renderer; its output is overwritten.
-func (x *executor) readBefore(r *renderer) (oldCells, error) {
+// readBefore reads the old cells of a statement sent as text. r is the statement's renderer; its output is overwritten. With
+// gather nothing is read.
+func (x *executor) readBefore(r *renderer, gather bool) (oldCells, error) {
 	b := before{x: x, r: r, run: x.runBefore}
+	if gather {
+		b.run = readNothing
+	}
 	return b.read()
 }
+
+// readNothing stands for a query of old cells that is only rendered.
+func readNothing(*renderer, func([][]byte) error) error { return nil }
 
 // before reads the old cells of one statement.
 type before struct {
@@ -80,6 +87,7 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 		return err
 	}
 	err := b.run(b.r, func(values [][]byte) error {
+		b.old.rows++
 		plan := b.r.plan.Before
 		returned := len(columns) + len(plan.Sources)
 		if len(values) != returned+len(plan.Returned) {
@@ -200,16 +208,20 @@ func (b *before) assigned() error {
 
 // canonical gives the canonical form of a value of the current row; nil for NULL and DEFAULT.
 func (b *before) canonical(column *rewrite.Protected, value *rewrite.Value) ([]byte, error) {
-	op, err := b.r.vals.operand(value, b.r.real(value.Token))
+	token := b.r.real(value.Token)
+	if done, ok := b.r.conversion.value(token); ok {
+		return bytes.Clone(done.canonical), nil
+	}
+	op, err := b.r.vals.operand(value, token)
 	if err != nil {
-		return nil, b.r.valueFault(column, err)
+		return nil, b.r.unconverted(column, err)
 	}
 	if op.null || op.dflt {
 		return nil, nil
 	}
 	canonical, err := column.Type.Canonical([]byte{}, op.in, b.r.conv)
 	if err != nil {
-		return nil, errConversion(column, err)
+		return nil, b.r.unconverted(column, err)
 	}
 	return canonical, nil
 }
@@ -303,6 +315,7 @@ func (b *before) readRows(batch []beforeRow) error {
 	columns := b.r.plan.Before.Columns
 	defer b.restart()
 	return b.run(b.r, func(values [][]byte) error {
+		b.old.rows++
 		if len(values) != len(columns)+1 {
 			return errOrigin
 		}

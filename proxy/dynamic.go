@@ -168,6 +168,11 @@ func (x *executor) sendSpliced(j, inner *job, token, tokens int) (bool, error) {
 		return false, x.refuse(err)
 	}
 	x.sealing = true
+	if j.plan.Prepare == nil || j.plan.Prepare.Name == "" {
+		if err := x.describeJob(inner); err != nil {
+			return false, x.refuse(err)
+		}
+	}
 	if err := x.sendQuery(text); err != nil {
 		return false, err
 	}
@@ -186,8 +191,15 @@ func (x *executor) renderInner(inner *job) ([]byte, error) {
 	}
 	r := x.newRenderer(renderText, inner.st, inner.plan, nil)
 	defer x.keep(r)
-	err := r.statement(inner.from, inner.to)
-	return r.out, err
+	err := x.resolved(r, x.written(inner.plan, inner.snapshot), func(bool) error { return r.statement(inner.from, inner.to) })
+	if err != nil {
+		return nil, err
+	}
+	if r.conversion != nil && (r.conversion.failed != nil || r.conversion.rows.total+r.conversion.assigned.total > 0) {
+		// The warnings come at EXECUTE, every time.
+		return nil, errNotPossible(r.sites()[0].column, "the value does not fit the declared type as it is; write it in that type, or send the statement unprepared")
+	}
+	return r.out, nil
 }
 
 // appendText appends a string literal that holds text in the client's character set, pure ASCII and the same in every
@@ -224,6 +236,9 @@ func (x *executor) executeNamed(j *job, e *rewrite.ExecuteStatement) (bool, erro
 		if err := x.prepareAgain(e.Name, named, inner); err != nil {
 			return false, x.refuse(err)
 		}
+	}
+	if err := x.describeJob(inner); err != nil {
+		return false, x.refuse(err)
 	}
 	if err := x.sendQuery(j.st.SQL()[j.from:j.to]); err != nil {
 		return false, err

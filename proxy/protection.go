@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"latchkey/keystore"
+	"latchkey/proxy/evaluator"
 )
 
 // Protection is what a Server needs to protect columns. All of it is shared by the sessions and must stay usable as long as
@@ -11,6 +12,8 @@ import (
 type Protection struct {
 	// Schema gives the backend's schema and the plans. Its Run must be running.
 	Schema *SchemaLoader
+	// Evaluator finishes what MariaDB must finish on plaintext; nil or switched off for none. Schema starts it.
+	Evaluator *evaluator.Evaluator
 	// Services are the service keys.
 	Services *keystore.ServiceKeys
 	// Cache opens the account keys that clients push.

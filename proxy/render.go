@@ -40,6 +40,8 @@ type oldCells struct {
 	keep [][][]byte
 	// splice has the old cell that takes the place of a value of the statement, by the real token of the value.
 	splice map[int][]byte
+	// rows counts the old rows.
+	rows int
 }
 
 // renderer writes the text that carries out a plan: the client's own bytes between the plan's edits, and pure ASCII that
@@ -52,6 +54,8 @@ type renderer struct {
 	sealer *sealer
 	conv   *logical.Session
 	old    oldCells
+	// conversion has the values that the evaluator converted; nil before it was asked.
+	conversion *conversion
 	// nested is set while the SELECT of Before is rendered: its source pieces carry the statement's edits.
 	nested bool
 
@@ -306,10 +310,13 @@ func (r *renderer) sealed(column *rewrite.Protected, value *rewrite.Value) error
 		}
 		return nil
 	}
+	if done, ok := r.conversion.value(token); ok {
+		return r.converted(column, value, done)
+	}
 	op, err := r.vals.operand(value, token)
 	switch {
 	case err != nil:
-		return r.valueFault(column, err)
+		return r.unconverted(column, err)
 	case op.null && r.plan.RefuseNull && !column.Nullable:
 		return errNotPossible(column, "NULL cannot be stored, and in this sql_mode or under IGNORE MariaDB would store another value; write that value")
 	case op.null:
@@ -325,16 +332,20 @@ func (r *renderer) sealed(column *rewrite.Protected, value *rewrite.Value) error
 func (r *renderer) sealedOperand(column *rewrite.Protected, op operand) error {
 	canonical, err := column.Type.Canonical(r.canonical[:0], op.in, r.conv)
 	if err != nil {
-		return errConversion(column, err)
+		return r.unconverted(column, err)
 	}
 	r.canonical = canonical[:0]
+	defer clear(canonical)
+	return r.cellOf(column, canonical)
+}
+
+// cellOf seals a value and renders the cell.
+func (r *renderer) cellOf(column *rewrite.Protected, canonical []byte) (err error) {
 	if r.mode == renderText {
 		r.cell = r.cell[:0]
 	}
 	start := len(r.cell)
-	r.cell, err = r.sealer.seal(r.cell, column, canonical)
-	clear(canonical)
-	if err != nil {
+	if r.cell, err = r.sealer.seal(r.cell, column, canonical); err != nil {
 		return err
 	}
 	r.literal(slices.Clip(r.cell[start:]))

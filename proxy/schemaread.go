@@ -49,7 +49,7 @@ func readSchema(conn *schemaConn, keystoreDatabase string, progress func()) (*sc
 		name string
 		do   func() error
 	}{
-		{"server", r.server}, {"engines", r.engines}, {"grants", r.readGrants}, {"collations", r.collations}, {"tables", r.tables}, {"columns", r.columns},
+		{"server", r.server}, {"engines", r.engines}, {"grants", r.readGrants}, {"collations", r.collations}, {"catalog", r.catalog}, {"tables", r.tables}, {"columns", r.columns},
 		{"statistics", r.statistics}, {"views", r.views}, {"triggers", r.triggers}, {"routines", r.routines},
 		{"events", r.events}, {"check constraints", r.checks}, {"foreign keys", r.foreignKeys}, {"partitions", r.partitions},
 	} {
@@ -119,6 +119,17 @@ func (r *schemaReader) engines() error {
 func (r *schemaReader) collations() error {
 	return r.rows("SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME", func(row schemaRow) error {
 		r.schema.Collations[r.schema.TableKey(row.text(0))] = row.text(1)
+		return nil
+	})
+}
+
+// catalog reads which columns the tables of information_schema have: they are others in every version.
+func (r *schemaReader) catalog() error {
+	r.schema.Catalog = map[string][]string{}
+	query := "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='information_schema'" +
+		" AND TABLE_NAME IN ('" + strings.Join(rewrite.CatalogTables, "','") + "') ORDER BY TABLE_NAME, ORDINAL_POSITION"
+	return r.rows(query, func(row schemaRow) error {
+		r.schema.Catalog[row.text(0)] = append(r.schema.Catalog[row.text(0)], row.text(1))
 		return nil
 	})
 }

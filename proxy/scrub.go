@@ -94,6 +94,7 @@ func (x *executor) relayError(plan *rewrite.Plan, sealed bool) error {
 	if scrubbed.Code != e.Code {
 		x.server.metrics.refused(scrubbed.Code)
 	}
+	x.failed(scrubbed)
 	return x.reply.Replace(scrubbed.Append(nil))
 }
 

@@ -66,12 +66,18 @@ func (v *values) operand(value *rewrite.Value, i int) (operand, error) {
 	return operand{}, errOperand
 }
 
+// number gives the number of the parameter whose marker is real token i.
+func (v *values) number(i int) int {
+	n, _ := slices.BinarySearch(v.paramMarkers(), v.st.Token(i).Start)
+	return n
+}
+
 // param reads the parameter whose marker is real token i.
 func (v *values) param(value *rewrite.Value, i int) (operand, error) {
 	if v.st.Token(i).Kind != rewrite.TokParam {
 		return operand{}, errOperand
 	}
-	n, _ := slices.BinarySearch(v.paramMarkers(), v.st.Token(i).Start)
+	n := v.number(i)
 	if n >= len(v.params) {
 		return operand{}, errOperand
 	}

@@ -165,7 +165,7 @@ func (a *alteration) column(c *Column) string {
 	if !binary || capacity < need {
 		physical = a.physical(c, need)
 	}
-	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + attributes(c, declared) + " COMMENT " + quoteText(annotation)
+	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + physicalAttributes(declared, c.Invisible) + " COMMENT " + quoteText(annotation)
 }
 
 // physical chooses the type, and counts what the columns before got towards the row.
@@ -177,26 +177,6 @@ func (a *alteration) physical(c *Column, need int64) string {
 		a.row += width
 	}
 	return physicalType(need, inRow)
-}
-
-// attributes are the physical NOT NULL, DEFAULT and INVISIBLE: empty stands for the declared default.
-func attributes(c *Column, declared *logical.Type) string {
-	var b strings.Builder
-	if declared.Nullable {
-		b.WriteString(" NULL")
-	} else {
-		b.WriteString(" NOT NULL")
-	}
-	switch {
-	case declared.HasDefault:
-		b.WriteString(" DEFAULT ''")
-	case declared.Nullable:
-		b.WriteString(" DEFAULT NULL")
-	}
-	if c.Invisible {
-		b.WriteString(" INVISIBLE")
-	}
-	return b.String()
 }
 
 // declare gives the type that the column is to have: that of its annotation, else that of the policy with what the policy

@@ -464,7 +464,8 @@ func (t *Table) guard(column string) *CheckConstraint {
 }
 
 func isGuard(check CheckConstraint, column string) bool {
-	return squeeze(check.Clause) == squeeze(guardClause(column))
+	guard, _ := splitGuard(check.Clause)
+	return squeeze(guard) == squeeze(guardClause(column))
 }
 
 // isJSONCheck recognises what MariaDB adds to a column declared JSON.
@@ -483,42 +484,3 @@ func squeeze(expression string) string {
 }
 
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
-
-// physicalType is the type for cells of up to width bytes; inRow says that the row has room for a VARBINARY of them.
-func physicalType(width int64, inRow bool) string {
-	switch {
-	case inRow:
-		return fmt.Sprintf("VARBINARY(%d)", max(width, minVarbinary))
-	case width <= 1<<16-1:
-		return "BLOB"
-	case width <= 1<<24-1:
-		return "MEDIUMBLOB"
-	}
-	return "LONGBLOB"
-}
-
-// minVarbinary is the narrowest VARBINARY for cells: from here on the length takes two bytes, and the column can be widened
-// in place.
-const minVarbinary = 256
-
-// maxRow is what MariaDB allows for the fixed and variable parts of a row, BLOBs aside.
-// https://mariadb.com/kb/en/innodb-limitations/
-const maxRow = 65535
-
-// physicalRow estimates from above the bytes that the columns of t other than skip take of maxRow.
-func physicalRow(t *Table, skip *Column) int64 {
-	row := int64(len(t.Columns))/8 + 1 + 2 // NULL bits and the length of the column itself
-	for _, c := range t.Columns {
-		if c == skip {
-			continue
-		}
-		switch c.DataType {
-		case "varchar", "varbinary", "char", "binary":
-			row += c.Bytes + 2
-		default:
-			// BLOBs and TEXTs count their pointer; of the rest DECIMAL(65) is the longest.
-			row += 32
-		}
-	}
-	return row
-}

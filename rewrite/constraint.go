@@ -46,8 +46,22 @@ func unescapeQuotes(s string) (string, bool) {
 // checkMark stands between the annotation of a kept CHECK and its expression, as MariaDB prints it.
 const checkMark = "' is not null or "
 
+// splitGuard splits the CHECK of a column that holds both its guard and a CHECK of the application's: (guard) and (kept). A
+// clause that is not made so is all guard.
+func splitGuard(clause string) (guard, kept string) {
+	const between = ") and ("
+	at := strings.Index(clause, between+"'"+annotationMark)
+	if at < 0 || clause[0] != '(' || !strings.HasSuffix(clause, ")") {
+		return clause, ""
+	}
+	return clause[1:at], clause[at+len(between) : len(clause)-1]
+}
+
 // cutKeptCheck splits the clause of a kept CHECK, as information_schema prints it, into annotation and expression.
 func cutKeptCheck(clause string) (annotation, expression string, ok bool) {
+	if _, kept := splitGuard(clause); kept != "" {
+		clause = kept
+	}
 	rest, ok := strings.CutPrefix(clause, "'"+annotationMark)
 	if !ok {
 		return "", "", false

@@ -345,6 +345,9 @@ func (in *inserter) sealRows() error {
 		for k, span := range r.spans {
 			c := in.columns[k]
 			if c.Protected == nil {
+				if p := in.table.mixes(c.Name); p != nil {
+					return notPossible(p, "a CHECK constraint compares it with columns that are not protected", "drop the constraint and check in the application")
+				}
 				if err := b.walk(exprs[k], in.sc); err != nil {
 					return err
 				}
@@ -466,6 +469,9 @@ func (in *inserter) copied(p *Protected, o *output, outs []output) error {
 	if !o.prot.SameContext(p) {
 		return notPossible(p, "a column of another context as the value", "read the value and write it")
 	}
+	if err := copyable(in.table, p); err != nil {
+		return err
+	}
 	if p.Owner == "" || p.ServiceKey != "" {
 		return nil
 	}
@@ -492,6 +498,7 @@ func (in *inserter) selectedLiteral(p *Protected, o *output) error {
 	if o.literal.Kind == ValueNull {
 		return nil
 	}
+	in.b.plan.Selected = true
 	return in.b.edit(o.first, o.last, Piece{Kind: PieceSeal, Column: p, Values: []Value{*o.literal}})
 }
 

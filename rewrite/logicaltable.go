@@ -57,44 +57,6 @@ func LogicalTable(t *Table, show string, mode SQLMode, s *logical.Session) (stri
 	return text.head + "(\n  " + strings.Join(elements, ",\n  ") + "\n)" + text.tail, nil
 }
 
-// EvaluatorTable gives what stands behind the name in a CREATE TABLE of the evaluator for table t, from the same text as
-// LogicalTable: its columns with their declared types, without indexes, constraints, partitions, comments and whatever else
-// needs InnoDB or computes values. Generated columns are ordinary ones there.
-func EvaluatorTable(t *Table, show string, mode SQLMode, s *logical.Session) (string, error) {
-	text, err := readTableText(t, show, mode)
-	if err != nil {
-		return "", err
-	}
-	var columns []string
-	for i := range text.elements {
-		e := &text.elements[i]
-		if e.kind != columnElement {
-			continue
-		}
-		c, err := text.columnOf(e)
-		if err != nil {
-			return "", err
-		}
-		if c.Protected == nil {
-			columns = append(columns, text.bareColumn(e))
-			continue
-		}
-		declared := *c.Protected.Type
-		declared.Comment = ""
-		definition, err := declared.ColumnDeclaration(c.Name, text.collation, c.Invisible, s)
-		if err != nil {
-			return "", err
-		}
-		definition, _, _ = strings.Cut(definition, " CHECK (json_valid(")
-		columns = append(columns, quoteName(c.Name)+" "+definition)
-	}
-	_, charset, err := logical.ResolveCollation(text.collation, "")
-	if err != nil {
-		return "", errTableText
-	}
-	return "(\n  " + strings.Join(columns, ",\n  ") + "\n) ENGINE=Aria TRANSACTIONAL=0 DEFAULT CHARSET=" + charset + " COLLATE=" + text.collation, nil
-}
-
 type elementKind uint8
 
 const (
@@ -271,7 +233,11 @@ func (x *tableText) column(e *tableElement, s *logical.Session) (string, error) 
 func (x *tableText) keptCheck(e *tableElement) string {
 	for i := e.from; i <= e.to; i++ {
 		if x.st.Is(i, KwCheck) && x.st.IsOp(i+1, OpLeftParen) {
-			if from, to := x.keptExpression(i + 1); from > 0 {
+			at := i + 1
+			if guard := x.st.Match(i + 2); x.st.IsOp(i+2, OpLeftParen) && x.st.Is(guard+1, KwAnd) && x.st.IsOp(guard+2, OpLeftParen) {
+				at = guard + 2
+			}
+			if from, to := x.keptExpression(at); from > 0 {
 				return string(x.st.SQL()[from:to])
 			}
 		}
@@ -385,72 +351,4 @@ func (x *tableText) parts(open, end int, declared *DeclaredIndex) ([]string, err
 		return nil, ErrTableChanged
 	}
 	return parts, nil
-}
-
-// bareColumn shows a plain column with its type, nullability, visibility and literal default alone.
-func (x *tableText) bareColumn(e *tableElement) string {
-	st := &x.st
-	var b strings.Builder
-	b.WriteString(quoteName(st.Name(e.from)))
-	for i := e.from + 1; i <= e.to; i++ {
-		switch st.Keyword(i) {
-		case KwOn, KwComment, KwCheck, KwAutoIncrement:
-			return b.String()
-		case KwGenerated, KwAs:
-			if hasInvisible(st, i, e.to) {
-				b.WriteString(" INVISIBLE")
-			}
-			return b.String()
-		case KwDefault:
-			if literal := x.literalDefault(i+1, e.to); literal != "" {
-				b.WriteString(" DEFAULT " + literal)
-			}
-			return b.String()
-		case KwCompressed:
-			continue
-		}
-		if st.IsOp(i, OpLeftParen) {
-			end := st.Match(i)
-			b.Write(st.Span(i, end))
-			i = end
-			continue
-		}
-		if st.IsOp(i+1, OpEq) { // REF_SYSTEM_ID=n
-			i += 2
-			continue
-		}
-		b.WriteByte(' ')
-		b.Write(st.Text(i))
-	}
-	return b.String()
-}
-
-func hasInvisible(st *Statement, from, to int) bool {
-	for i := from; i <= to; i++ {
-		if st.IsOp(i, OpLeftParen) {
-			i = max(i, st.Match(i))
-		} else if st.Is(i, KwInvisible) {
-			return true
-		}
-	}
-	return false
-}
-
-// literalDefault gives the text of a DEFAULT that is a literal or NULL, empty for one that is computed.
-func (x *tableText) literalDefault(i, to int) string {
-	from := i
-	if x.st.IsOp(i, OpMinus) {
-		i++
-	}
-	if !x.st.Token(i).Kind.IsLiteral() && !x.st.Is(i, KwNull) {
-		return ""
-	}
-	if i < to {
-		switch x.st.Keyword(i + 1) {
-		case KwOn, KwComment, KwCheck:
-		default:
-			return ""
-		}
-	}
-	return string(x.st.Span(from, i))
 }

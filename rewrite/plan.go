@@ -53,6 +53,15 @@ type Plan struct {
 	// (IGNORE, or no strict sql_mode): the executor refuses it with 9705. Without it a NULL is sent on and the backend says
 	// 1048.
 	RefuseNull bool
+	// Shown, when not nil, says how rows that describe a table are changed.
+	Shown *Shown
+	// Describe says that the column definitions of the answer are those of the client's own text, which the backend is asked
+	// for: the rewritten text has other names and origins.
+	Describe bool
+	// Selected says that sealed values are literals of a SELECT list (INSERT ... SELECT): how many rows get them is not known.
+	Selected bool
+	// Requires are questions that the executor asks the backend before it sends the statement.
+	Requires []Requirement
 	// Touches says that the statement reaches a table with protected columns, even when Class is Pass.
 	Touches bool
 }
@@ -104,6 +113,8 @@ const (
 	// sealed value where the policy says overwrite: allow. When NewText is not empty it stands for the new value in place
 	// of Value (VALUES(col), another column of the same context).
 	PieceAssign
+	// PieceAnnotation is the body of an annotation, Text, with its MAC behind it, as a string literal.
+	PieceAnnotation
 	// PieceTagOf is LEFT(Left, 20), NULL for NULL: what COUNT(DISTINCT) counts.
 	PieceTagOf
 	// PieceLimit is ` LIMIT n` with the sum of Values (a row count, or an offset and a row count), each an unsigned integer
@@ -209,6 +220,12 @@ type KeyPush struct {
 type Call struct {
 	Name string // lower case
 	Args []Value
+}
+
+// Requirement is a SELECT that must find no row, or the statement is refused.
+type Requirement struct {
+	Pieces  []Piece
+	Refusal *Refusal
 }
 
 // InnerStatement is the literal text of PREPARE name FROM '…' or EXECUTE IMMEDIATE '…'.

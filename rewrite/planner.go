@@ -17,9 +17,11 @@ type Planner struct {
 	pool   *ParserPool
 	cache  *planCache
 	views  viewCache
-	keys   sync.Pool // of *[]byte, memory for cache keys
 	// finishes: there is an evaluator for residual statements.
 	finishes bool
+	// catalog has what is shown of the schema.
+	catalog catalogCache
+	keys    sync.Pool // of *[]byte, memory for cache keys
 }
 
 // planCacheBytes bounds the memory of a Planner's cache.
@@ -57,9 +59,11 @@ func (p *Planner) Plan(st *Statement, f *Facts) (*Plan, error) {
 	key := append(st.AppendShape((*buf)[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
 	e, ok := p.cache.get(key)
 	if !ok {
-		plan, refusal := p.makePlan(st, f)
+		plan, refusal, textual := p.makePlan(st, f)
 		e = &planEntry{plan: plan, refusal: refusal}
-		p.cache.add(key, e)
+		if !textual {
+			p.cache.add(key, e)
+		}
 	}
 	if cap(key) <= maxCachedShape {
 		*buf = key
@@ -102,26 +106,26 @@ func plainASCII(b []byte) bool {
 	return true
 }
 
-// makePlan is the slow path: it runs once for each shape.
-func (p *Planner) makePlan(st *Statement, f *Facts) (*Plan, *Refusal) {
+// makePlan is the slow path: it runs once for each shape, and for every statement whose plan depends on its literals.
+func (p *Planner) makePlan(st *Statement, f *Facts) (plan *Plan, refusal *Refusal, textual bool) {
 	b := &builder{p: p, st: st, f: f, plan: &Plan{}}
 	b.plan.Kind, b.plan.Effects = p.leading(st)
 	err := b.statement()
 	if err != nil {
 		plan, residualErr := p.finished(b, err)
 		if plan != nil {
-			return plan, nil
+			return plan, nil, b.textual
 		}
 		if residualErr != nil {
 			err = residualErr
 		}
 		var r *Refusal
-		if errors.As(err, &r) {
-			return nil, r
+		if !errors.As(err, &r) {
+			r = &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
 		}
-		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
+		return nil, r, b.textual
 	}
-	return b.plan, nil
+	return b.plan, nil, b.textual
 }
 
 // finished plans a query that was refused to be finished in the evaluator. It gives neither plan nor error where that does not
@@ -161,6 +165,9 @@ type builder struct {
 	frozen bool
 	// depth counts nested views, against cycles.
 	depth int
+	// textual says that the plan depends on the literals of the statement (types, defaults and comments of a definition), and
+	// is that of this one text.
+	textual bool
 }
 
 func refuse(code Code, column, reason, hint string) error {

@@ -302,6 +302,13 @@ func describeRest(st *Statement, plan *Plan) string {
 			out.WriteByte('\n')
 		}
 	}
+	for _, r := range plan.Requires {
+		out.WriteString("  requires none: ")
+		for _, piece := range r.Pieces {
+			out.WriteString(describePiece(st, nil, piece))
+		}
+		fmt.Fprintf(&out, ", or %s\n", r.Refusal.Error())
+	}
 	if plan.RefuseNull {
 		out.WriteString("  refuses NULL\n")
 	}
@@ -355,6 +362,8 @@ func describePiece(st *Statement, edits []Edit, p Piece) string {
 		return fmt.Sprintf("{%s %s %s}", p.Left, op, list)
 	case PieceAssign:
 		return fmt.Sprintf("{assign %s old=%d %s%s}", p.Left, p.Old, list, p.NewText)
+	case PieceAnnotation:
+		return fmt.Sprintf("'%s mac=...'", p.Text)
 	case PieceTagOf:
 		return fmt.Sprintf("{tag %s}", p.Left)
 	case PieceLimit:
@@ -378,7 +387,7 @@ func renderTemplate(st *Statement, edits []Edit, from, to int) string {
 			}
 			sep()
 			for _, p := range e.Pieces {
-				out.WriteString(describePiece(st, edits, p))
+				out.WriteString(describePiece(st, nil, p))
 			}
 			i = max(i, e.To+1)
 		}

@@ -140,7 +140,7 @@ func (c *identifierCounter) Leave(n ast.Node) (ast.Node, bool) { return n, true 
 // finish turns the edits into the plan's, in order and by collapsed token.
 func (b *builder) finish() error {
 	b.plan.Class = Sealed
-	if len(b.edits) == 0 && !b.plan.Opens && b.plan.Before == nil {
+	if len(b.edits) == 0 && !b.plan.Opens && b.plan.Before == nil && b.plan.Shown == nil && len(b.plan.Requires) == 0 {
 		b.plan.Class = Pass
 		return nil
 	}
@@ -160,6 +160,11 @@ func (b *builder) finish() error {
 	for i := range b.plan.Outputs {
 		if o := &b.plan.Outputs[i]; o.Rename {
 			o.NameFrom, o.NameTo = b.st.Collapsed(o.NameFrom), b.st.Collapsed(o.NameTo)
+		}
+	}
+	for i := range b.plan.Requires {
+		if err := b.collapsePieces(b.plan.Requires[i].Pieces); err != nil {
+			return err
 		}
 	}
 	if b.plan.Before != nil {

@@ -198,18 +198,8 @@ func protectColumn(t *Table, c *Column, tp *TablePolicy, verify func(body, mac [
 		return nil
 	}
 	capacity, binary := c.capacity()
-	p := &Protected{
-		Database: t.Database, Table: t.Name, Column: c.Name,
-		Context: t.Name + "." + c.Name, Capacity: capacity, Nullable: c.Nullable, Owner: t.Owner, Annotated: annotated,
-	}
-	if cp != nil {
-		p.ServiceKey, p.Search, p.UniquePerOwner = cp.ServiceKey, cp.SearchEquality, cp.UniquePerOwner
-		p.Bind, p.OverwriteAllow, p.Locked, p.Pad = cp.Bind, cp.OverwriteAllow, cp.Locked, cp.Pad
-		p.Away = tp.AwayAccept && cp.ServiceKey == ""
-		if cp.Context != "" {
-			p.Context = cp.Context
-		}
-	}
+	p := tp.protected(t, c.Name)
+	p.Capacity, p.Nullable, p.Annotated = capacity, c.Nullable, annotated
 	refuse := func(why *conflict) *Protected {
 		p.Conflict = why.refusal(p)
 		if p.Type == nil {
@@ -247,8 +237,22 @@ func protectColumn(t *Table, c *Column, tp *TablePolicy, verify func(body, mac [
 	case p.Search && p.Type.Searchable() != nil:
 		return refuse(&conflictSearch)
 	}
-	if p.Type.HasDefault {
+	if p.Type.HasDefault && !p.HasOnEmpty {
 		p.HasOnEmpty, p.OnEmpty = true, p.Type.Default
+	}
+	return p
+}
+
+// protected gives what the policy decides about a column of t, which it need not name.
+func (tp *TablePolicy) protected(t *Table, column string) *Protected {
+	p := &Protected{Database: t.Database, Table: t.Name, Column: column, Context: t.Name + "." + column, Owner: t.Owner}
+	if cp := tp.Column(column); cp != nil {
+		p.ServiceKey, p.Search, p.UniquePerOwner = cp.ServiceKey, cp.SearchEquality, cp.UniquePerOwner
+		p.Bind, p.OverwriteAllow, p.Locked, p.Pad = cp.Bind, cp.OverwriteAllow, cp.Locked, cp.Pad
+		p.Away = tp.AwayAccept && cp.ServiceKey == ""
+		if cp.Context != "" {
+			p.Context = cp.Context
+		}
 	}
 	return p
 }
@@ -270,6 +274,7 @@ func readAnnotation(p *Protected, c *Column, cp *ColumnPolicy, verify func(body,
 		return &conflictDefinition
 	}
 	p.Type = declared
+	p.HasOnEmpty, p.OnEmpty = a.HasEmpty, a.Empty
 	if cp != nil && cp.Context != "" && cp.Context != a.Context {
 		return &conflictContext
 	}

@@ -13,6 +13,8 @@ type Schema struct {
 	Epoch uint64
 	// LowerCaseTableNames is the server variable: 0 compares table names by letter case.
 	LowerCaseTableNames int
+	// ImplicitTimestamps is explicit_defaults_for_timestamp=OFF.
+	ImplicitTimestamps bool
 	// ServerVersion is the numeric version, 101119 for 10.11.19.
 	ServerVersion int
 	// Collations maps database name (folded by TableKey) to the default collation of its tables.
@@ -23,6 +25,8 @@ type Schema struct {
 	Routines []*Routine
 	// Events are all events of the event scheduler.
 	Events []*Routine
+	// Catalog has the columns, in their order, of each of CatalogTables.
+	Catalog map[string][]string
 	// KeystoreDatabase is never reachable through the proxy.
 	KeystoreDatabase string
 }

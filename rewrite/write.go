@@ -89,6 +89,9 @@ func plainAssignment(t *Table, column string) error {
 	if t == nil {
 		return nil
 	}
+	if p := t.mixes(column); p != nil {
+		return notPossible(p, "a CHECK constraint compares it with the column that is changed", "drop the constraint and check in the application")
+	}
 	for _, c := range t.Columns {
 		p := c.Protected
 		if p == nil {
@@ -282,6 +285,11 @@ func (w *updateWriter) copied(a *ast.Assignment, f field, tokens assignment, pie
 	}
 	if f.prot.Owner != "" && f.prot.ServiceKey == "" && source.from != f.from {
 		return notPossible(f.prot, "a copy from another row, which may belong to another owner", "read the value and write it")
+	}
+	if f.from != nil {
+		if err := copyable(f.from.table, f.prot); err != nil {
+			return err
+		}
 	}
 	from, to, err := b.span(unparen(a.Expr), w.sc)
 	if err != nil {

@@ -47,6 +47,7 @@ type Conn struct {
 	buf    []byte
 
 	serverVersion string
+	changeUser    []byte // the request that begins a new session
 }
 
 // Acquire returns a connection that carries nothing of whoever had it before: the default session of the server, in no
@@ -125,17 +126,17 @@ func (s *server) give(c *Conn) {
 }
 
 // reset makes the session new: variables, temporary tables, prepared statements, locks and the current database are gone.
+// COM_RESET_CONNECTION would leave the database, and neither forgets FOUND_ROWS().
 func (c *Conn) reset() error {
 	_ = c.net.SetDeadline(time.Now().Add(resetTimeout))
 	defer func() { _ = c.net.SetDeadline(time.Time{}) }()
-	if err := c.Wire.Send([]byte{byte(wire.ComResetConnection)}); err != nil {
+	if err := c.Wire.Send(c.changeUser); err != nil {
 		return err
 	}
 	if err := c.drain(wire.ReplyStatus); err != nil {
 		return err
 	}
-	// What a reset leaves: the current database and the diagnostics of the last statement.
-	return c.run("SET @latchkey = NULL")
+	return c.run("SELECT 0 LIMIT 0")
 }
 
 // dial makes a connection.
@@ -183,6 +184,8 @@ func (c *Conn) login() error {
 		l.Caps &= 1<<32 - 1
 	}
 	c.Caps = l.Caps
+	change := wire.ChangeUser{User: l.User, Charset: []byte{l.Charset, 0}, Plugin: l.Plugin}
+	c.changeUser = change.Append(nil, c.Caps)
 	c.Wire.Writer.Seq = p.Seq + 1
 	if err := c.Wire.Packet(l.Append(nil)); err != nil {
 		return err

@@ -41,9 +41,6 @@ type Config struct {
 	Logger *slog.Logger
 	// Registry receives the metrics; nil means none.
 	Registry prometheus.Registerer
-	// Zones reads the backend's time zone tables, after each start of the server; nil leaves only offsets working. Its error
-	// is logged and costs named time zones, nothing else.
-	Zones ZoneSource
 }
 
 // defaultConnections is how many statements are worth being computed at a time: they use a processor each.
@@ -67,6 +64,7 @@ type Evaluator struct {
 	slots   chan struct{} // one for each connection in use
 
 	settings atomic.Pointer[Settings]
+	zones    atomic.Pointer[ZoneSource]
 	wake     chan struct{} // the settings changed
 	began    atomic.Bool
 	base     context.Context
@@ -101,11 +99,13 @@ func New(config Config) *Evaluator {
 }
 
 // Start starts the server with these settings, in the background, and keeps one running until Close. A later call with other
-// settings starts it again with those.
-func (e *Evaluator) Start(settings Settings) {
+// settings starts it again with those. zones is asked for the backend's time zones after each start of the server; nil leaves
+// only offsets working. Its error is logged and costs named time zones, nothing else.
+func (e *Evaluator) Start(settings Settings, zones ZoneSource) {
 	if e.config.Binary == Off || e.base.Err() != nil {
 		return
 	}
+	e.zones.Store(&zones)
 	if old := e.settings.Swap(&settings); old != nil && *old == settings {
 		return
 	}
@@ -134,6 +134,7 @@ const (
 
 // supervise keeps a server running.
 func (e *Evaluator) supervise() {
+	reported := ""
 	for backOff := firstBackOff; e.base.Err() == nil; {
 		settings := *e.settings.Load()
 		began := time.Now()
@@ -147,9 +148,12 @@ func (e *Evaluator) supervise() {
 			continue
 		}
 		if time.Since(began) > steady {
-			backOff = firstBackOff
+			backOff, reported = firstBackOff, ""
 		}
-		e.log.Error("the evaluator is not running: statements that need it get 9710", "error", err, "retry_in", backOff)
+		if text := err.Error(); text != reported {
+			e.log.Error("the evaluator is not running: statements that need it get 9710 until it does", "error", err)
+			reported = text
+		}
 		select {
 		case <-time.After(backOff):
 		case <-e.wake:

@@ -20,7 +20,7 @@ func start(t testing.TB, config Config) *Evaluator {
 	var log bytes.Buffer
 	config.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	e := New(config)
-	e.Start(Settings{})
+	e.Start(Settings{}, testZones)
 	t.Cleanup(func() {
 		e.Close()
 		if t.Failed() {
@@ -159,5 +159,48 @@ func TestDescribe(t *testing.T) {
 	}
 	if got := query(t, c, "SELECT 1"); got != "1" {
 		t.Errorf("SELECT 1 = %s", got)
+	}
+}
+
+// testZones is a backend that knows one zone, an hour ahead of UTC.
+func testZones(_ context.Context, table ZoneTable, add func(values [][]byte) error) error {
+	rows := map[string][][]byte{
+		"time_zone":                 {[]byte("1"), []byte("N")},
+		"time_zone_name":            {[]byte("Nowhere/Here"), []byte("1")},
+		"time_zone_transition_type": {[]byte("1"), []byte("0"), []byte("3600"), []byte("0"), []byte("HERE")},
+	}
+	if row := rows[table.Name]; row != nil {
+		return add(row)
+	}
+	return nil
+}
+
+func TestTimeZonesAreTheBackends(t *testing.T) {
+	e := start(t, Config{})
+	c := acquire(t, e)
+	defer c.Release()
+	if err := c.AwaitZones(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := query(t, c, "SELECT CONVERT_TZ('2024-02-29 12:00:00', '+00:00', 'Nowhere/Here')"), "2024-02-29 13:00:00"; got != want {
+		t.Errorf("CONVERT_TZ = %s, want %s", got, want)
+	}
+	run(t, c, "SET time_zone = 'Nowhere/Here'")
+}
+
+func TestOtherSettingsStartAnotherServer(t *testing.T) {
+	e := start(t, Config{})
+	c := acquire(t, e)
+	first := c.server
+	if got := query(t, c, "SELECT @@lower_case_table_names, @@collation_server"); got != "0,utf8mb4_general_ci" {
+		t.Errorf("settings = %s", got)
+	}
+	c.Release()
+	e.Start(Settings{LowerCaseTableNames: 1, Charset: "latin1", Collation: "latin1_german1_ci"}, nil)
+	<-first.exited
+	c = acquire(t, e)
+	defer c.Release()
+	if got := query(t, c, "SELECT @@lower_case_table_names, @@collation_server"); got != "1,latin1_german1_ci" {
+		t.Errorf("settings = %s", got)
 	}
 }

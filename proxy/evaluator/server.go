@@ -32,6 +32,7 @@ type server struct {
 	began   time.Time
 	life    context.Context // ends with the process
 	end     context.CancelFunc
+	zoned   chan struct{} // closed when the time zones have been copied, or could not be
 
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when the process is gone; guards exitErr
@@ -45,7 +46,7 @@ type server struct {
 
 // startServer starts a server in an empty directory and returns when it answers. The caller calls stop.
 func startServer(ctx context.Context, config *Config, settings Settings) (*server, error) {
-	s := &server{config: config, binary: config.Binary, began: time.Now(), open: make(map[*Conn]struct{})}
+	s := &server{config: config, binary: config.Binary, began: time.Now(), open: make(map[*Conn]struct{}), zoned: make(chan struct{})}
 	if s.binary == "" {
 		found, err := mariadbserver.Find()
 		if err != nil {
@@ -93,7 +94,7 @@ func (s *server) options(settings Settings) []string {
 	options := []string{
 		// Nothing of this machine's configuration, and nothing that listens, logs, replicates or calls home.
 		"--no-defaults", "--skip-networking", "--skip-grant-tables", "--skip-log-bin", "--general-log=0", "--slow-query-log=0",
-		"--event-scheduler=DISABLED", "--performance-schema=OFF", "--userstat=OFF", "--skip-symbolic-links", "--feedback=OFF",
+		"--event-scheduler=DISABLED", "--performance-schema=OFF", "--userstat=OFF", "--profiling-history-size=0", "--skip-symbolic-links", "--feedback=OFF",
 		// Everything in one directory. The error log too: the server writes the statement there in which it crashed.
 		"--datadir=" + s.storage.data(), "--tmpdir=" + s.storage.tmp(), "--secure-file-priv=" + s.storage.files(),
 		"--aria-log-dir-path=" + s.storage.data(), "--log-error=" + s.storage.log(), "--log-warnings=0",

@@ -41,7 +41,7 @@ var ZoneTables = []ZoneTable{
 	{"time_zone_name", []string{"Name", "Time_zone_id"}},
 }
 
-// ZoneSource hands over the backend's rows of one table, in the order of its columns; a nil value is NULL. The values are
+// ZoneSource reads the backend's time zones: it hands over the backend's rows of one table, in the order of its columns; a nil value is NULL. The values are
 // copied before add returns. It returns the first error of add.
 type ZoneSource func(ctx context.Context, table ZoneTable, add func(values [][]byte) error) error
 
@@ -50,17 +50,32 @@ const zonesTimeout = time.Minute
 
 // loadZones copies the backend's time zones into a server that has just been started.
 func (e *Evaluator) loadZones(s *server) {
-	if e.config.Zones == nil {
+	defer close(s.zoned)
+	zones := *e.zones.Load()
+	if zones == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(s.life, zonesTimeout)
 	defer cancel()
-	if err := e.copyZones(ctx, s); err != nil && e.base.Err() == nil {
+	if err := copyZones(ctx, s, zones); err != nil && e.base.Err() == nil {
 		e.log.Warn("the backend's time zones are not known to the evaluator: statements that need it work with offsets only", "error", err)
 	}
 }
 
-func (e *Evaluator) copyZones(ctx context.Context, s *server) error {
+// AwaitZones waits until the backend's time zones have been copied, or could not be: that takes longer than the start of the
+// server. Who needs a named time zone asks first.
+func (c *Conn) AwaitZones(ctx context.Context) error {
+	select {
+	case <-c.server.zoned:
+		return nil
+	case <-c.server.life.Done():
+		return ErrUnavailable
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func copyZones(ctx context.Context, s *server, zones ZoneSource) error {
 	conn, err := s.dial(ctx, BaseCaps)
 	if err != nil {
 		return err
@@ -71,7 +86,7 @@ func (e *Evaluator) copyZones(ctx context.Context, s *server) error {
 		if err != nil {
 			return err
 		}
-		if err := e.config.Zones(ctx, table, load.Row); err != nil {
+		if err := zones(ctx, table, load.Row); err != nil {
 			load.Abort()
 			return err
 		}

@@ -22,8 +22,10 @@ type collation struct {
 	id      uint16
 	name    string
 	charset string
-	pad     bool // PAD SPACE: trailing spaces are ignored
-	weights int  // from 1: index+1 into weightTables; else one of the constants
+	pad     bool  // PAD SPACE: trailing spaces are ignored
+	levels  uint8 // bit 0 for the first level of WEIGHT_STRING, and so on; 0 when it is not made of levels
+	weights int   // from 1: index+1 into weightTables; else one of the constants
+	wide    int   // from 1: index+1 into wideTables; 0 for none
 }
 
 // How a collation weighs, when not by a table.
