@@ -53,16 +53,13 @@ type Plan struct {
 	// (IGNORE, or no strict sql_mode): the executor refuses it with 9705. Without it a NULL is sent on and the backend says
 	// 1048.
 	RefuseNull bool
-<<<<<<< HEAD
 	// Shown, when not nil, says how rows that describe a table are changed.
 	Shown *Shown
 	// Describe says that the column definitions of the answer are those of the client's own text, which the backend is asked
 	// for: the rewritten text has other names and origins.
 	Describe bool
-=======
 	// Selected says that sealed values are literals of a SELECT list (INSERT ... SELECT): how many rows get them is not known.
 	Selected bool
->>>>>>> 337c14c (wip)
 	// Requires are questions that the executor asks the backend before it sends the statement.
 	Requires []Requirement
 	// Touches says that the statement reaches a table with protected columns, even when Class is Pass.
