@@ -505,13 +505,11 @@ func (x *executor) relay(plan *rewrite.Plan, o *opener, scrub bool) (ok bool, er
 			ok = false
 			err = x.relayError(plan, o != nil)
 		case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
-<<<<<<< HEAD
-			if err = x.sawEnd(event); err == nil && o != nil && !r.Aborted() {
-				err = o.relay(r, event)
-=======
 			if err = x.sawEnd(event); err == nil && o != nil {
 				err = x.patchWarnings(event)
->>>>>>> 337c14c (wip)
+			}
+			if err == nil && o != nil && !r.Aborted() {
+				err = o.relay(r, event)
 			}
 		case wire.EventInfile:
 			err = x.infileFor(plan)
