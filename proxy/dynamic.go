@@ -118,6 +118,9 @@ func (x *executor) executeImmediate(j, inner *job, token, tokens int) (bool, err
 
 // prepareNamed runs PREPARE name FROM '...'.
 func (x *executor) prepareNamed(j, inner *job, token, tokens int) (bool, error) {
+	if len(inner.plan.Requires) > 0 {
+		return false, x.refuse(errPreparedDefinition)
+	}
 	named := &namedStatement{
 		text: bytes.Clone(inner.st.SQL()), facts: x.facts.Facts, epoch: j.snapshot.Epoch(),
 		keys: x.keyIDs(), params: inner.st.Params() > 0,

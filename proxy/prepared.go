@@ -615,6 +615,9 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 	if err := x.keys.writable(s.plan.Writes); err != nil {
 		return err
 	}
+	if err := x.meets(&s.st, s.plan); err != nil {
+		return err
+	}
 	push, err := x.preparedPush(s, e)
 	if err != nil {
 		return err

@@ -14,6 +14,9 @@ type Protection struct {
 	Schema *SchemaLoader
 	// Evaluator finishes what MariaDB must finish on plaintext; nil or switched off for none. Schema starts it.
 	Evaluator *evaluator.Evaluator
+	// SchemaMAC makes the MAC of an annotation's body; nil when there is no fleet secret, and then no column is declared
+	// protected through the proxy.
+	SchemaMAC func(body []byte) []byte
 	// Services are the service keys.
 	Services *keystore.ServiceKeys
 	// Cache opens the account keys that clients push.

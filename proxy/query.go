@@ -300,6 +300,9 @@ func (x *executor) sendQuery(text []byte) error {
 
 // sealed renders the statement, sends it and opens what comes back.
 func (x *executor) sealed(j *job) (ok bool, err error) {
+	if err := x.meets(j.st, j.plan); err != nil {
+		return false, x.refuse(err)
+	}
 	push, err := x.openPush(j)
 	if err != nil {
 		return false, x.refuse(err)
@@ -368,7 +371,7 @@ func (x *executor) fits(length int) error {
 // newRenderer makes a renderer over the session's memory; keep gives the memory back.
 func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rewrite.Plan, params []wire.Param) *renderer {
 	return &renderer{
-		mode: mode, plan: plan, st: st, conv: &x.facts.conv, at: nowhere,
+		mode: mode, plan: plan, st: st, conv: &x.facts.conv, mac: x.env.SchemaMAC, at: nowhere,
 		vals:   &values{st: st, params: params, buffer: x.scratch.literal},
 		sealer: &sealer{keys: &x.keys, weights: x.scratch.weights},
 		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],

@@ -52,8 +52,10 @@ type renderer struct {
 	st     *rewrite.Statement
 	vals   *values
 	sealer *sealer
-	conv   *logical.Session
-	old    oldCells
+	// mac makes the MAC of an annotation; nil when there is no fleet secret.
+	mac  func(body []byte) []byte
+	conv *logical.Session
+	old  oldCells
 	// conversion has the values that the evaluator converted; nil before it was asked.
 	conversion *conversion
 	// nested is set while the SELECT of Before is rendered: its source pieces carry the statement's edits.
@@ -252,6 +254,8 @@ func (r *renderer) piece(p *rewrite.Piece) error {
 		return r.rangeCondition(p)
 	case rewrite.PieceAssign:
 		return r.assign(p)
+	case rewrite.PieceAnnotation:
+		return r.annotation(p.Text)
 	case rewrite.PieceTagOf:
 		r.out = fmt.Appendf(r.out, "LEFT(%s,%d)", p.Left, cell.PrefixSize)
 		return nil

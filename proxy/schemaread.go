@@ -82,10 +82,11 @@ func (r *schemaReader) rows(query string, do func(row schemaRow) error) error {
 }
 
 func (r *schemaReader) server() error {
-	return r.rows("SELECT VERSION(), @@global.lower_case_table_names, @@global.system_time_zone, @@global.time_zone", func(row schemaRow) error {
+	return r.rows("SELECT VERSION(), @@global.lower_case_table_names, @@global.system_time_zone, @@global.time_zone, @@global.explicit_defaults_for_timestamp", func(row schemaRow) error {
 		r.schema.ServerVersion = serverVersion(row.text(0))
 		r.schema.LowerCaseTableNames = int(row.number(1))
 		r.read.systemTimeZone, r.read.timeZone = row.text(2), row.text(3)
+		r.schema.ImplicitTimestamps = row.text(4) == "0"
 		if r.schema.ServerVersion == 0 {
 			return fmt.Errorf("the server's version is not one of MariaDB")
 		}

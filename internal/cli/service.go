@@ -96,6 +96,7 @@ func (s *service) assemble() error {
 		Protection: &proxy.Protection{
 			Schema:            s.schema,
 			Evaluator:         s.evaluator,
+			SchemaMAC:         s.keys.schemaMAC(),
 			Services:          s.keys.services,
 			Cache:             s.cache,
 			Vault:             s.vault,

@@ -102,6 +102,17 @@ func (k *keys) verify() func(body, mac []byte) bool {
 	return func(body, mac []byte) bool { return k.fleet.VerifySchemaMAC(k.realm, body, mac) }
 }
 
+// schemaMAC returns what makes annotations' MACs, nil without a fleet secret.
+func (k *keys) schemaMAC() func(body []byte) []byte {
+	if k.fleet == nil {
+		return nil
+	}
+	return func(body []byte) []byte {
+		mac := k.fleet.SchemaMAC(k.realm, body)
+		return mac[:]
+	}
+}
+
 // close wipes the keys.
 func (k *keys) close() {
 	if k.fleet != nil {
