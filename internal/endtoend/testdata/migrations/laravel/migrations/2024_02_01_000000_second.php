@@ -1,0 +1,18 @@
+<?php
+
+use Illuminate\Database\Migrations\Migration;
+use Illuminate\Database\Schema\Blueprint;
+use Illuminate\Support\Facades\Schema;
+
+return new class extends Migration {
+    public function up()
+    {
+        Schema::table('entries', function (Blueprint $table) {
+            $table->string('mood', 20)->default('calm')->after('amount');
+            $table->dropIndex(['title']);
+            $table->index('happened_on');
+        });
+        Schema::table('entries', fn (Blueprint $table) => $table->renameColumn('body', 'content'));
+        Schema::table('entries', fn (Blueprint $table) => $table->string('title', 255)->change());
+    }
+};
