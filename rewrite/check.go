@@ -113,6 +113,9 @@ func checkIndexes(t *Table) []Finding {
 			if c == nil || c.Protected == nil {
 				continue
 			}
+			if _, standIn := ParseDeclaredIndex(index.Comment); standIn && !index.Unique && part.Prefix == TagPrefix {
+				continue
+			}
 			if f := checkIndexPart(t, index, part, c.Protected); f != nil {
 				f.Object = c.Protected.String()
 				findings = append(findings, *f)
@@ -438,12 +441,6 @@ func checkPacket(s *Schema, server ServerSettings) []Finding {
 		}
 	}
 	return findings
-}
-
-// guardName is the name of the guard CHECK of a column: at most the 64 characters of an identifier.
-func guardName(column string) string {
-	name := []rune("latchkey_" + column)
-	return string(name[:min(len(name), 64)])
 }
 
 // guardClause is the CHECK that lets into a column only NULL, the empty value and what starts with the magic of a cell. The

@@ -138,9 +138,13 @@ func readConstraint(t *Table, check CheckConstraint, text string, verify func(bo
 		return Constraint{}, false
 	}
 	columns, ok := constraintColumns(t, a.expression)
-	if !ok || !slices.ContainsFunc(columns, func(name string) bool {
-		p := t.Column(name).Protected
-		return p != nil && p.Context == a.context
+	over := columns
+	if check.OfColumn && !slices.Contains(columns, check.Name) {
+		over = append(slices.Clip(columns), check.Name)
+	}
+	if !ok || !slices.ContainsFunc(over, func(name string) bool {
+		c := t.Column(name)
+		return c != nil && c.Protected != nil && c.Protected.Context == a.context
 	}) {
 		return Constraint{}, false
 	}

@@ -168,13 +168,9 @@ func (c *tableChange) declarationError(column *changedColumn, err error) error {
 func (c *tableChange) define(physical *physicalColumn) error {
 	d := physical.d
 	if d.checkTo > 0 {
-		check, err := c.keptCheck(d.checkFrom, d.checkTo)
+		check, err := c.keep(physical.p, d.checkFrom, d.checkTo)
 		if err != nil {
 			return err
-		}
-		if check == nil {
-			// A CHECK of the column that does not name it: the backend evaluates it.
-			check = []Piece{{Kind: PieceSource, From: d.checkFrom, To: d.checkTo}}
 		}
 		physical.check = check
 	}

@@ -401,6 +401,11 @@ func (c *tableChange) keptCheck(from, to int) ([]Piece, error) {
 	if p == nil {
 		return nil, nil
 	}
+	return c.keep(p, from, to)
+}
+
+// keep gives the pieces of a kept CHECK over p.
+func (c *tableChange) keep(p *Protected, from, to int) ([]Piece, error) {
 	expression, err := c.canonicalExpression(p, from, to)
 	if err != nil {
 		return nil, err
