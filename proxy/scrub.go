@@ -45,7 +45,7 @@ func scrubError(e wire.ERR) wire.ERR {
 		return e
 	}
 	if name, ok := keyName(e.Message); ok && e.Code == codeDuplicate {
-		e.Message = fmt.Sprintf("Duplicate entry for key '%s'", name)
+		e.Message = fmt.Sprintf("Duplicate entry '(sealed)' for key '%s'", name)
 		return e
 	}
 	e.Message = fmt.Sprintf("Latchkey: MariaDB refused the statement with error %d; its text quotes stored cells and is withheld", e.Code)

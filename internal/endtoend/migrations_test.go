@@ -61,7 +61,7 @@ func migrationTools(t *testing.T) []migrationTool {
 		{name: "rails", command: migrationScript("ruby", "--backtrace-limit=4", "rails/migrate.rb")},
 		{name: "laravel", command: migrationScript("php", "-d", "display_errors=stderr", "laravel/migrate.php"), repeats: true},
 		{name: "sqlalchemy", command: migrationScript("/usr/bin/python3", "sqlalchemy/migrate.py")},
-		{name: "gorm", command: gorm},
+		{name: "gorm", command: gorm, readsRows: true},
 		{name: "sequelize", command: node("sequelize.js"), repeats: true},
 		{name: "typeorm", command: node("typeorm.js")},
 	}

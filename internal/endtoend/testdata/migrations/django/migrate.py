@@ -69,7 +69,7 @@ def second_rows():
     entry.amount += 1
     entry.mood = 'glad'
     entry.content = ''
-    entry.save()
+    entry.save(update_fields=['amount', 'mood', 'content', 'updated_at'])
     try:
         with transaction.atomic():
             Entry.objects.create(user_id=1, title='FIRST day')

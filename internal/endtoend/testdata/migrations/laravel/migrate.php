@@ -104,7 +104,10 @@ function show(Capsule $capsule): void
             $fields['type'] = $fields['type']->getName();
             echo '  ', json_encode($fields), "\n";
         }
-        foreach ($table->getIndexes() as $index) {
+        // Doctrine asks for the indexes in no certain order.
+        $indexes = $table->getIndexes();
+        ksort($indexes);
+        foreach ($indexes as $index) {
             echo '  index ', $index->getName(), ' ', json_encode([$index->getColumns(), $index->isUnique(), $index->isPrimary(), $index->getFlags(), $index->getOptions()]), "\n";
         }
         foreach ($table->getForeignKeys() as $key) {

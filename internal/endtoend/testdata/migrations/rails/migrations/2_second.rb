@@ -7,6 +7,6 @@ class Second < ActiveRecord::Migration[6.1]
     end
     rename_column :entries, :body, :content
     add_index :entries, :happened_on
-    change_column_default :entries, :mood, from: 'calm', to: 'neutral'
+    change_column_default :entries, :title, from: nil, to: 'untitled'
   end
 end
