@@ -84,7 +84,7 @@ func (x *executor) planInner(j *job, text []byte) (*job, error) {
 		return nil, err
 	}
 	p := inner.plan
-	if p.Class == rewrite.Local || p.Push != nil || p.Prepare != nil || p.Execute != nil {
+	if p.Class == rewrite.Local || p.Class == rewrite.Residual || p.Push != nil || p.Prepare != nil || p.Execute != nil {
 		return nil, newFault(codeNotUnderstood, "this statement cannot be prepared by SQL; send it as it is")
 	}
 	return inner, x.checkLiterals(inner.st, p)

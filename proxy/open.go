@@ -31,6 +31,8 @@ type opener struct {
 	// is prepared and not run.
 	described [][]byte
 	preparing bool
+	// computed knows the definitions of computed columns; nil where nobody does.
+	computed *computed
 
 	columns []openColumn
 	types   []wire.ColumnType // of the backend's columns, for binary rows
@@ -108,6 +110,7 @@ func (o *opener) define(dst []byte, i int, payload []byte) ([]byte, error) {
 		return dst, errOrigin
 	case column != nil:
 		declare(d, column, o.conv, o.caps)
+		o.computedColumn(i)
 	}
 	if rename {
 		d.Name = []byte(o.names[i])

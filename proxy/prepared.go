@@ -74,6 +74,9 @@ func (s *preparedStatement) local() bool { return s.plan.Class == rewrite.Local 
 // passes tells whether the backend runs the statement as the client sent it.
 func (s *preparedStatement) passes() bool { return s.plan.Class == rewrite.Pass }
 
+// finished tells whether the evaluator finishes the statement, of which the backend knows nothing.
+func (s *preparedStatement) finished() bool { return s.plan.Class == rewrite.Residual }
+
 // prepare answers COM_STMT_PREPARE.
 func (x *executor) prepare(p wire.Packet) error {
 	x.prepared.last = nil
@@ -97,6 +100,8 @@ func (x *executor) prepare(p wire.Packet) error {
 		return x.client.Flush()
 	case s.passes():
 		return x.preparePass(s, p)
+	case s.finished():
+		return x.prepareResidual(s, snapshot)
 	}
 	return x.prepareSealed(s, snapshot)
 }
@@ -407,6 +412,9 @@ func (x *executor) execute(p wire.Packet) error {
 		}
 		x.countClass(classPass)
 		return x.executePass(s, p, e, flags)
+	case s.finished():
+		x.countClass(classResidual)
+		return x.executeResidual(s, e, snapshot)
 	}
 	x.countClass(classSealed)
 	if err := x.executeSealed(s, e, snapshot); err != nil {
@@ -808,7 +816,7 @@ func (x *executor) fetch(p wire.Packet) error {
 	if s.local() {
 		return x.refuse(&fault{code: 1421, state: "HY000", message: fmt.Sprintf("The statement (%d) has no open cursor.", f.Statement)})
 	}
-	if !s.passes() && s.cursor == nil {
+	if !s.passes() && s.cursor == nil || s.running == nil {
 		return x.refuse(&fault{code: 1421, state: "HY000", message: fmt.Sprintf("The statement (%d) has no open cursor.", f.Statement)})
 	}
 	wire.SetStatement(p.Payload, s.running.id)
@@ -897,7 +905,7 @@ func (x *executor) resetStatement(p wire.Packet) error {
 	}
 	s.dropLong()
 	s.cursor = nil
-	if s.local() {
+	if s.local() || s.running == nil {
 		return x.answerOK(false)
 	}
 	wire.SetStatement(p.Payload, s.running.id)

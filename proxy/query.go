@@ -32,6 +32,8 @@ type executor struct {
 	area        diagnosticsArea
 	// sealing says that a sealed statement has run, so that warnings may quote cells.
 	sealing bool
+	// tablesLocked says that LOCK TABLES is in force.
+	tablesLocked bool
 	// binary says that the rows of the running reply are those of the binary protocol.
 	binary bool
 
@@ -271,9 +273,13 @@ func (x *executor) carryOut(j *job) (ok bool, err error) {
 	if j.plan.Prepare != nil || j.plan.Execute != nil {
 		return x.dynamic(j)
 	}
-	if j.plan.Class == rewrite.Pass {
+	switch j.plan.Class {
+	case rewrite.Pass:
 		x.countClass(classPass)
 		return x.pass(j)
+	case rewrite.Residual:
+		x.countClass(classResidual)
+		return x.residual(j)
 	}
 	x.countClass(classSealed)
 	return x.sealed(j)
@@ -444,6 +450,7 @@ func (x *executor) newOpener(st *rewrite.Statement, plan *rewrite.Plan, snapshot
 	if plan.Opens {
 		o.outputs, o.names = plan.Outputs, outputNames(st, plan.Outputs)
 	}
+	o.computed = &computed{x: x, st: st, plan: plan, snapshot: snapshot}
 	return o
 }
 
@@ -599,6 +606,9 @@ func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 	}
 	if plan.Effects&rewrite.ChangesSchema != 0 {
 		x.env.Schema.Invalidate()
+	}
+	if ok {
+		x.followed(st, plan)
 	}
 }
 

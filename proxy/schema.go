@@ -108,6 +108,9 @@ type SchemaLoader struct {
 
 	plans rewrite.CacheStats
 
+	// tables is the logical schema in the evaluator.
+	tables *logicalTables
+
 	// Of Run's goroutine alone.
 	epoch uint64
 }
@@ -131,6 +134,7 @@ func NewSchemaLoader(cfg SchemaConfig, policy *rewrite.Policy) *SchemaLoader {
 		l.log = slog.Default()
 	}
 	l.policy.Store(policy)
+	l.tables = newLogicalTables()
 	return l
 }
 

@@ -96,6 +96,8 @@ func (s *service) assemble() error {
 		Protection: &proxy.Protection{
 			Schema:            s.schema,
 			Evaluator:         s.evaluator,
+			MaxRows:           s.config.Evaluator.MaxRows,
+			MaxBytes:          s.config.Evaluator.MaxBytes,
 			SchemaMAC:         s.keys.schemaMAC(),
 			Services:          s.keys.services,
 			Cache:             s.cache,

@@ -36,6 +36,8 @@ type Conn struct {
 	Wire *wire.Conn
 	// Caps are the capabilities that replies have to be read with.
 	Caps wire.Capabilities
+	// asked are those that were asked for.
+	asked wire.Capabilities
 
 	owner  *Evaluator // nil for connections outside the pool
 	server *server
@@ -87,11 +89,14 @@ func (c *Conn) Release() {
 	<-e.slots
 }
 
+// Server tells which start of the server the connection is to: what another one knew is gone.
+func (c *Conn) Server() uint64 { return c.server.number }
+
 // take returns an idle connection with these capabilities or a new one.
 func (s *server) take(ctx context.Context, caps wire.Capabilities) (*Conn, error) {
 	s.mu.Lock()
 	for i := len(s.idle) - 1; i >= 0; i-- {
-		if c := s.idle[i]; c.Caps == caps {
+		if c := s.idle[i]; c.asked == caps {
 			s.idle = append(s.idle[:i], s.idle[i+1:]...)
 			s.mu.Unlock()
 			return c, nil
@@ -146,7 +151,7 @@ func (s *server) dial(ctx context.Context, caps wire.Capabilities) (*Conn, error
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{Wire: wire.NewConn(conn, wire.BackendSide), Caps: caps, server: s, net: conn}
+	c := &Conn{Wire: wire.NewConn(conn, wire.BackendSide), Caps: caps, asked: caps, server: s, net: conn}
 	s.mu.Lock()
 	stopped := s.stopped
 	if !stopped {
@@ -245,7 +250,8 @@ func (c *Conn) note(err error) error {
 	var io *wire.IOError
 	if errors.As(err, &io) {
 		c.broken.Store(true)
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		// The text only: whoever looks for an IOError looks for one of its own connections.
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
 	return err
 }
@@ -407,6 +413,11 @@ func (c *Conn) read(kind wire.ReplyKind, rows *rowReader) (wire.OK, error) {
 	err := c.events(kind, func(event wire.Event, payload []byte) error {
 		switch event {
 		case wire.EventOK, wire.EventResultEnd:
+			if len(payload) == 5 && payload[0] == 0xfe {
+				e, err := wire.ParseEOF(payload)
+				ok = wire.OK{Status: e.Status, Warnings: e.Warnings}
+				return err
+			}
 			o, err := wire.ParseOK(payload, c.Caps)
 			ok = wire.OK{AffectedRows: o.AffectedRows, LastInsertID: o.LastInsertID, Status: o.Status, Warnings: o.Warnings}
 			return err

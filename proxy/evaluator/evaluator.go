@@ -199,6 +199,7 @@ func (e *Evaluator) setServer(s *server, reason error) {
 	e.server, e.reason = s, reason
 	if s != nil {
 		e.starts++
+		s.number = uint64(e.starts)
 		e.version, e.since = s.version, time.Now()
 	}
 	close(e.changed)

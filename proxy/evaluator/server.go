@@ -26,6 +26,7 @@ const (
 // server is one running process of the private MariaDB.
 type server struct {
 	config  *Config
+	number  uint64 // of this start
 	binary  string
 	storage *storage
 	version string
