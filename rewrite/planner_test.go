@@ -273,13 +273,13 @@ func describeRest(st *Statement, plan *Plan) string {
 					out.WriteString(" delete")
 				}
 				for _, c := range target.Columns {
-					out.WriteString(" " + c.Name + "=")
-					for _, piece := range c.Expression {
-						out.WriteString(describePiece(st, nil, piece))
+					out.WriteString(" " + c.Name)
+					if c.Protected != nil {
+						out.WriteString("={sealed}")
 					}
-					if c.Expression == nil {
-						out.WriteString("{computed}")
-					}
+				}
+				for _, c := range target.Constraints {
+					out.WriteString(" check " + c.Name)
 				}
 				out.WriteByte('\n')
 			}

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -49,16 +50,6 @@ func (p *residualPlanner) collapse() error {
 	for i := range p.r.Loads {
 		if err := p.b.collapsePieces(p.r.Loads[i].Fetch); err != nil {
 			return err
-		}
-	}
-	if p.r.Write == nil {
-		return nil
-	}
-	for _, t := range p.r.Write.Targets {
-		for _, c := range t.Columns {
-			if err := p.b.collapsePieces(c.Expression); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -123,6 +114,8 @@ type tableUse struct {
 type queryBlock struct {
 	sel  *ast.SelectStmt
 	uses []*tableUse
+	// derived are the names, as compared, of what stands beside the tables: derived tables and common table expressions.
+	derived []string
 	// pushedAll: every conjunct of WHERE narrows the fetch of the block's only table.
 	pushedAll bool
 }
@@ -213,7 +206,8 @@ func (p *residualPlanner) tree(q *queryBlock, n ast.ResultSetNode, positive bool
 			if j, ok := x.Source.(*ast.Join); ok {
 				return p.tree(q, j, positive)
 			}
-			return nil, nil // a derived table: its blocks come on their own
+			q.derived = append(q.derived, FoldTable(x.AsName.O, p.b.p.schema.LowerCaseTableNames))
+			return nil, nil // its blocks come on their own
 		}
 		use, err := p.use(q, name, x.AsName.O)
 		if err != nil || use == nil {
@@ -270,6 +264,7 @@ func (p *residualPlanner) use(q *queryBlock, n *ast.TableName, alias string) (*t
 	t := b.p.schema.Table(database, n.Name.O)
 	switch {
 	case t == nil && cte:
+		q.derived = append(q.derived, FoldTable(cmp.Or(alias, n.Name.O), b.p.schema.LowerCaseTableNames))
 		return nil, nil
 	case systemSchema(database):
 		return nil, notUnderstood("a table of the server's own beside protected columns", "read it in a statement of its own")
@@ -475,6 +470,9 @@ func (p *residualPlanner) load(t *usedTable, i int) (Load, error) {
 	p.order(t, as, &l)
 	if t.written {
 		l.Fetch = append(l.Fetch, Piece{Kind: PieceText, Text: " FOR UPDATE"})
+	} else if p.r.Write != nil {
+		// A statement that writes reads what is committed, and locks it.
+		l.Fetch = append(l.Fetch, Piece{Kind: PieceText, Text: " LOCK IN SHARE MODE"})
 	} else if p.r.Locks {
 		lock, err := p.b.lockClause()
 		if err != nil {

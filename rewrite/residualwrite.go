@@ -22,10 +22,14 @@ type ResidualWrite struct {
 type WriteTarget struct {
 	// Load is the table's place in ResidualPlan.Loads; its fetch has all columns of Key and Columns, and locks.
 	Load int
-	// Key are the columns by which a row is found again: those of the primary key, none of which the statement changes.
+	// Key are the columns by which a row is found again: those of the primary key, none of which the statement changes and none
+	// of which is protected.
 	Key []string
-	// Columns are those that an UPDATE assigns, in the order in which it does.
+	// Columns are those that an UPDATE assigns, in the order in which it does. Their new values are those that the evaluator
+	// has; what a column that is not protected gets depends on no protected one.
 	Columns []WriteColumn
+	// Constraints are the CHECKs over protected columns that the statement can break.
+	Constraints []*Constraint
 }
 
 // WriteColumn is one assignment of a residual UPDATE.
@@ -33,13 +37,7 @@ type WriteColumn struct {
 	Name string
 	// Protected is not nil for a column whose new value is sealed.
 	Protected *Protected
-	// Expression is what the backend computes by itself, over plain columns under the alias WriteAlias; nil where the new value
-	// is the one that the evaluator has.
-	Expression []Piece
 }
-
-// WriteAlias is the name of the table in the statements that write a residual statement's rows, as SQL.
-const WriteAlias = "`lkw`"
 
 // residualWrite plans UPDATE and DELETE.
 func (p *residualPlanner) residualWrite(n ast.StmtNode) error {
@@ -96,7 +94,7 @@ func (p *residualPlanner) residualUpdate(s *ast.UpdateStmt) error {
 		if !p.b.matchesTree(list[i], a.Column) {
 			return notUnderstood("the assignments are not those that were read", "")
 		}
-		if err := p.assigned(q, a, list[i]); err != nil {
+		if err := p.assigned(q, a); err != nil {
 			return err
 		}
 	}
@@ -105,7 +103,7 @@ func (p *residualPlanner) residualUpdate(s *ast.UpdateStmt) error {
 }
 
 // assigned notes one assignment of an UPDATE.
-func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment, tokens assignment) error {
+func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 	u, c, prot := p.resolve(q, a.Column)
 	if u == nil {
 		return notUnderstood("a column that is assigned is not known in any one table", "write the table's name before the column")
@@ -119,67 +117,113 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment, tokens assi
 	case slices.ContainsFunc(t.Key, func(k string) bool { return FoldName(k) == FoldName(c.Name) }):
 		return refuse(CodeNotPossible, name, "a statement that computes over protected columns changes the key that its rows are written by",
 			"change the key in a statement of its own")
+	case defaulted(a.Expr) && c.computesDefault():
+		return refuse(CodeNotPossible, name, "its default is an expression", "write the value itself")
+	case c.Generated:
+		return refuse(CodeNotPossible, name, "it is computed by the server", "leave it out")
 	case u.of.table.Owner != "" && FoldName(u.of.table.Owner) == FoldName(c.Name):
 		return refuse(CodeNotPossible, name, "a statement that computes over protected columns changes the owner of its rows",
 			"change the owner in a statement of its own")
 	case slices.ContainsFunc(t.Columns, func(w WriteColumn) bool { return w.Name == c.Name }):
 		return refuse(CodeNotPossible, name, "it is assigned twice", "")
 	}
-	w := WriteColumn{Name: c.Name, Protected: prot}
 	if prot == nil {
-		if from := p.mayRead(a.Expr); from != nil {
-			return notPossible(from, "its plaintext would be written to a column that is not protected",
-				"protect that column too, or write the value from the application")
+		if err := p.plainValue(q, a.Expr); err != nil {
+			return err
 		}
-		w.Expression = p.backendExpression(q, u, a.Expr, tokens)
+	} else {
+		p.b.plan.Writes = append(p.b.plan.Writes, prot)
 	}
 	u.of.need[FoldName(c.Name)] = true
-	t.Columns = append(t.Columns, w)
-	if prot != nil {
-		p.b.plan.Writes = append(p.b.plan.Writes, prot)
+	if u.of.table.Owner != "" {
+		u.of.need[FoldName(u.of.table.Owner)] = true
+	}
+	t.Columns = append(t.Columns, WriteColumn{Name: c.Name, Protected: prot})
+	t.constrain(u.of, c.Name)
+	return nil
+}
+
+// defaulted tells whether an expression is the word DEFAULT.
+func defaulted(e ast.ExprNode) bool {
+	_, ok := e.(*ast.DefaultExpr)
+	return ok
+}
+
+// computesDefault tells whether the evaluator does not know the default of a plain column.
+func (c *Column) computesDefault() bool {
+	_, literal := c.evaluatorDefault()
+	return c.Protected == nil && c.HasDefault && !literal && !strings.EqualFold(c.Default, "NULL")
+}
+
+// constrain notes the constraints that a new value of a column can break: the evaluator needs all of their columns.
+func (t *WriteTarget) constrain(of *usedTable, column string) {
+	for i := range of.table.Constraints {
+		constraint := &of.table.Constraints[i]
+		if !slices.Contains(constraint.Columns, column) || slices.Contains(t.Constraints, constraint) {
+			continue
+		}
+		t.Constraints = append(t.Constraints, constraint)
+		for _, name := range constraint.Columns {
+			of.need[FoldName(name)] = true
+		}
+	}
+}
+
+// plainValue refuses an expression whose value may depend on a protected column and is assigned to one that is not: the backend
+// would get to see it.
+func (p *residualPlanner) plainValue(q *queryBlock, e ast.ExprNode) error {
+	v := &protectedFinder{p: p, q: q}
+	e.Accept(v)
+	switch {
+	case v.found != nil:
+		return notPossible(v.found, "its plaintext would be written to a column that is not protected",
+			"protect that column too, or write the value from the application")
+	case v.unsure:
+		return notUnderstood("a column that is not protected is assigned from a derived table or from * beside protected columns",
+			"name the columns, each with its table, or read the values first")
 	}
 	return nil
 }
 
-// mayRead gives a protected column that an expression may read, by name alone; nil when there is none.
-func (p *residualPlanner) mayRead(e ast.ExprNode) *Protected {
-	v := &protectedFinder{p: p}
-	e.Accept(v)
-	return v.found
-}
-
-// protectedFinder looks for the name of a protected column.
+// protectedFinder looks for whatever may name a protected column.
 type protectedFinder struct {
-	p     *residualPlanner
-	found *Protected
+	p *residualPlanner
+	q *queryBlock
+	// found is a protected column of that name; unsure says that there is something whose name does not tell.
+	found  *Protected
+	unsure bool
 }
 
 // Enter implements ast.Visitor.
 func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
-	if x, ok := n.(*ast.ColumnName); ok {
-		for _, t := range v.p.tables {
-			if _, prot := t.column(FoldName(x.Name.O)); prot != nil && v.p.names(t, x) {
-				v.found = prot
-			}
+	switch x := n.(type) {
+	case *ast.ColumnName:
+		v.column(x)
+	case *ast.SelectStmt:
+		if x.Fields == nil || v.p.exists[x] {
+			break
+		}
+		for _, f := range x.Fields.Fields {
+			v.unsure = v.unsure || f.WildCard != nil
 		}
 	}
 	return n, v.found != nil
 }
 
+func (v *protectedFinder) column(x *ast.ColumnName) {
+	for _, t := range v.p.tables {
+		if _, prot := t.column(FoldName(x.Name.O)); prot != nil && v.p.names(t, x) {
+			v.found = prot
+		}
+	}
+	if len(v.q.derived) > 0 {
+		qualifier := FoldTable(x.Table.O, v.p.b.p.schema.LowerCaseTableNames)
+		v.unsure = v.unsure || qualifier == "" || slices.Contains(v.q.derived, qualifier)
+	}
+}
+
 // Leave implements ast.Visitor.
 func (v *protectedFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
-
-// backendExpression gives the new value of a plain column as the backend can compute it: from plain columns of the same row
-// and constants. nil when only the evaluator can.
-func (p *residualPlanner) backendExpression(q *queryBlock, u *tableUse, e ast.ExprNode, tokens assignment) []Piece {
-	v := &conditionVisitor{p: p, q: q}
-	e.Accept(v)
-	if v.failed || v.prot != nil || v.use != nil && v.use != u || !v.within(tokens.valueFrom, tokens.valueTo) ||
-		!p.computable(tokens.valueFrom, tokens.valueTo) {
-		return nil
-	}
-	return renamed(tokens.valueFrom, tokens.valueTo, v.refs, WriteAlias)
-}
 
 // target gives the entry of a table that is written.
 func (p *residualPlanner) target(u *tableUse, event string) (*WriteTarget, error) {
@@ -196,6 +240,9 @@ func (p *residualPlanner) target(u *tableUse, event string) (*WriteTarget, error
 	case len(key) == 0:
 		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table without a primary key",
 			"add a primary key, by which its rows can be written")
+	case slices.ContainsFunc(key, func(k string) bool { return t.Column(k) == nil || t.Column(k).Protected != nil }):
+		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table whose primary key is protected",
+			"give the table a primary key that is not")
 	case slices.ContainsFunc(t.Triggers, func(r *Routine) bool { return strings.EqualFold(r.Event, event) }):
 		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table with a trigger for it",
 			"do the trigger's work in the application")
@@ -223,6 +270,7 @@ func (p *residualPlanner) residualDelete(s *ast.DeleteStmt) error {
 		return err
 	}
 	p.r.Write.Delete, p.r.Write.Returning = true, p.b.parsed.Returning != nil
+	p.b.plan.Ignore = s.IgnoreErr
 	if !s.IsMultiTable {
 		if len(q.uses) != 1 {
 			return notUnderstood("the table of DELETE is not known", "")
