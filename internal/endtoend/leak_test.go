@@ -183,7 +183,6 @@ var (
 	innerQuoted = regexp.MustCompile(`''([^']+)''`)
 	hexNumber   = regexp.MustCompile(`0x[0-9A-Fa-f]+`)
 	decimal     = regexp.MustCompile(`-?\b\d+\.\d+\b`)
-	definition  = regexp.MustCompile(`(?i)^\s*(CREATE|ALTER)\b.*\bTABLE\b`)
 	numberText  = regexp.MustCompile(`^-?\d+(\.\d+)?$`)
 )
 
@@ -193,9 +192,6 @@ var openLiterals = []string{"anna", "ann", "bob", "cyd", "home", "both", "rent",
 // mark puts the mark in front of every string literal that is meant for a protected column, so that equal values stay equal,
 // and replaces numbers with a fraction.
 func (s *secrets) mark(stmt string) string {
-	if definition.MatchString(stmt) && !strings.Contains(strings.ToUpper(stmt), "SELECT") {
-		return stmt // defaults, members and comments are the schema's, which the backend knows
-	}
 	stmt = quoted.ReplaceAllStringFunc(stmt, func(literal string) string {
 		if literal[0] == 'x' || literal[0] == 'X' {
 			return "x'" + hex.EncodeToString([]byte(s.value.text)) + "'"
@@ -316,7 +312,7 @@ func runFailing(t *testing.T, w *twin, s *secrets) {
 		"CREATE VIEW seen AS SELECT id FROM entries WHERE title = '" + v + "'",
 		"CREATE TRIGGER trg BEFORE INSERT ON entries FOR EACH ROW SET NEW.title = '" + v + "'",
 		"CREATE PROCEDURE pr() UPDATE entries SET title = '" + v + "'",
-		"ALTER TABLE entries MODIFY title VARCHAR(100) DEFAULT '" + v + "'",
+		"ALTER TABLE entries ADD shown VARCHAR(100) AS (CONCAT(title, '" + v + "'))",
 		"LOAD DATA LOCAL INFILE '" + v + "' INTO TABLE entries",
 		"SELECT title INTO OUTFILE '/nowhere/" + v + "' FROM entries",
 		"HANDLER entries OPEN; HANDLER entries READ `PRIMARY` = ('" + v + "')",
