@@ -8,6 +8,7 @@ import (
 	"latchkey/keystore/cell"
 	"latchkey/proxy/wire"
 	"latchkey/rewrite"
+	"latchkey/rewrite/logical"
 )
 
 // A statement that overwrites cells reads them first, locked, on the same backend connection: a cell whose key is not here
@@ -216,7 +217,14 @@ func (b *before) canonical(column *rewrite.Protected, value *rewrite.Value) ([]b
 	if err != nil {
 		return nil, b.r.unconverted(column, err)
 	}
-	if op.null || op.dflt {
+	if op.null && nullIsNow(column) {
+		return nil, b.r.unconverted(column, logical.ErrNotPlain)
+	}
+	if op.null && b.r.plan.RefuseNull && !column.Nullable && !b.r.refusesNull() {
+		canonical, _ := column.Type.ImplicitDefault()
+		return canonical, nil
+	}
+	if op.null || op.dflt || op.implicit {
 		return nil, nil
 	}
 	canonical, err := column.Type.Canonical([]byte{}, op.in, b.r.conv)

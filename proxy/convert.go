@@ -83,6 +83,51 @@ func (r *renderer) converted(column *rewrite.Protected, value *rewrite.Value, do
 	return r.cellOf(column, done.canonical)
 }
 
+// implicit renders the implicit default of the type, with the warning that MariaDB gives.
+func (r *renderer) implicit(column *rewrite.Protected, value *rewrite.Value) error {
+	canonical, ok := column.Type.ImplicitDefault()
+	if !ok {
+		return errNotPossible(column, "NULL cannot be stored, and in this sql_mode or under IGNORE MariaDB would store another value; write that value")
+	}
+	switch d := noValue(column, value); {
+	case r.conversion != nil:
+		// The evaluator has warned.
+	case value.Kind == rewrite.ValueImplicit && (column.Type.Kind == logical.KindEnum || value.Token < 0 && slices.Contains(r.warnings, d)):
+		// An ENUM has a default always; a column that is left out is warned about once.
+	case r.assigning:
+		r.assignWarnings = append(r.assignWarnings, d)
+	default:
+		r.warnings = append(r.warnings, d)
+	}
+	return r.cellOf(column, canonical)
+}
+
+// noValue is the warning for a NOT NULL column that is given no value.
+func noValue(column *rewrite.Protected, value *rewrite.Value) diagnosis {
+	if value.Kind == rewrite.ValueImplicit {
+		return diagnosis{"Warning", 1364, fmt.Sprintf("Field '%s' doesn't have a default value", column.Column)}
+	}
+	return diagnosis{"Warning", 1048, fmt.Sprintf("Column '%s' cannot be null", column.Column)}
+}
+
+// nullIsNow tells whether NULL stands for the present time in a column. https://mariadb.com/kb/en/timestamp/
+func nullIsNow(column *rewrite.Protected) bool {
+	return !column.Nullable && column.Type.Family() == logical.FamilyTimestamp
+}
+
+// refusesNull tells whether MariaDB refuses a NULL for a NOT NULL column whatever sql_mode is: in an INSERT of one row.
+func (r *renderer) refusesNull() bool {
+	if r.plan.Ignore || r.plan.Selected || r.plan.Kind == "UPDATE" {
+		return false
+	}
+	for _, g := range r.st.Groups() {
+		if g.Kind == rewrite.GroupRows {
+			return r.st.Elements(g) == 1
+		}
+	}
+	return true
+}
+
 // unconverted says that a value needs the evaluator, or what is wrong with it.
 func (r *renderer) unconverted(column *rewrite.Protected, err error) error {
 	var value *logical.ValueError
@@ -220,6 +265,7 @@ func (e *unconvertedError) instead(err error) error {
 func (r *renderer) restart() {
 	r.out, r.binds, r.cell = r.out[:0], r.binds[:0], r.cell[:0]
 	r.at, r.old = nowhere, oldCells{}
+	r.warnings, r.assignWarnings = nil, nil
 	r.sealer.sealed = 0
 }
 
@@ -236,8 +282,11 @@ func (x *executor) written(plan *rewrite.Plan, snapshot *Snapshot) *rewrite.Tabl
 func (x *executor) expectWarnings(r *renderer) error {
 	x.area.next = ownWarnings{}
 	c := r.conversion
-	if c == nil {
+	if c == nil && len(r.warnings)+len(r.assignWarnings) == 0 {
 		return nil
+	}
+	if c == nil {
+		c = &conversion{}
 	}
 	if c.failed != nil && r.old.rows > 0 {
 		f := *c.failed
@@ -246,13 +295,13 @@ func (x *executor) expectWarnings(r *renderer) error {
 		return &f
 	}
 	next := c.rows
-	for row := 1; row <= r.old.rows && c.assigned.total > 0; row++ {
+	next.add(r.warnings...)
+	for row := 1; row <= r.old.rows; row++ {
+		next.add(r.assignWarnings...)
 		for _, d := range c.assigned.list {
-			if len(next.list) < maxErrorCount {
-				next.list = append(next.list, d.atRow(row))
-			}
+			next.add(d.atRow(row))
 		}
-		next.total += c.assigned.total
+		next.total += c.assigned.total - len(c.assigned.list)
 		next.hidden += c.assigned.hidden
 	}
 	next.guards = append(next.guards, c.assigned.guards...)
@@ -333,9 +382,6 @@ func (c *converter) present(err error) error {
 }
 
 func (c *converter) run() error {
-	if err := c.declare(); err != nil {
-		return err
-	}
 	var written, assigned []site
 	for _, s := range c.sites {
 		if s.row > 0 {
@@ -344,18 +390,29 @@ func (c *converter) run() error {
 			assigned = append(assigned, s)
 		}
 	}
-	if err := c.mirror(); err != nil {
-		return err
+	for _, part := range []struct {
+		sites []site
+		do    func([]site) error
+	}{{written, c.insert}, {assigned, c.assign}} {
+		if len(part.sites) == 0 {
+			continue
+		}
+		// A CHECK is evaluated over what is written, not over what stands beside it.
+		c.sites = part.sites
+		if err := c.declare(); err != nil {
+			return err
+		}
+		if err := part.do(part.sites); err != nil {
+			return err
+		}
 	}
-	if err := c.insert(written); err != nil {
-		return err
-	}
-	return c.assign(assigned)
+	return nil
 }
 
 // declare creates the table: of the same name as the application's, so that messages name it rightly.
 func (c *converter) declare() error {
 	first := c.sites[0].column
+	c.columns = nil
 	c.name = quoteName(first.Database) + "." + quoteName(first.Table)
 	row := "row"
 	seen := map[*rewrite.Protected]bool{}
@@ -379,16 +436,12 @@ func (c *converter) declare() error {
 		return err
 	}
 	var b strings.Builder
-	b.WriteString("CREATE TEMPORARY TABLE " + c.name + " (" + c.row + " INT NOT NULL")
+	b.WriteString("CREATE OR REPLACE TEMPORARY TABLE " + c.name + " (" + c.row + " INT NOT NULL")
 	for _, column := range c.columns {
 		b.WriteString("," + quoteName(column.Column) + " " + column.Type.Storage() + constraints[column.Column])
 	}
 	b.WriteString(constraints[""] + ") ENGINE=Aria TRANSACTIONAL=0")
-	if _, err := c.conn.Exec(c.x.ctx, "SET sql_mode=''"); err != nil {
-		return err
-	}
-	_, err = c.conn.Exec(c.x.ctx, b.String())
-	return err
+	return c.execAll(unspoiled, b.String())
 }
 
 // constraints gives the CHECK clauses that the statement has to satisfy: those of a column by its name, those of the table under
@@ -397,6 +450,7 @@ func (c *converter) constraints() (map[string]string, error) {
 	clauses := map[string]string{}
 	for _, column := range c.columns {
 		if column.Type.Family() == logical.FamilyJSON {
+			// MariaDB adds it by itself only to a column without another one.
 			clauses[column.Column] = " CHECK (json_valid(" + quoteName(column.Column) + "))"
 		}
 	}
@@ -444,7 +498,7 @@ func (c *converter) needs(constraint *rewrite.Constraint) (bool, error) {
 		c.columns = append(c.columns, other.Protected)
 	}
 	for _, s := range c.sites {
-		if s.value.Kind == rewrite.ValueDefault && s.column.HasOnEmpty && slices.Contains(constraint.Columns, s.column.Column) {
+		if s.value.Kind == rewrite.ValueDefault && s.column.HasOnEmpty && !s.column.Type.HasDefault && slices.Contains(constraint.Columns, s.column.Column) {
 			return false, errNotPossible(s.column, "DEFAULT under a CHECK constraint; write the value")
 		}
 	}
@@ -470,6 +524,19 @@ func (c *converter) skipped(sites []site, warnings *ownWarnings) error {
 	return nil
 }
 
+// unspoiled gives the evaluator's session variables under which everything is stored and read as it is.
+const unspoiled = "SET sql_mode='',time_zone='+00:00',character_set_client=utf8mb4,character_set_connection=utf8mb4,character_set_results=binary,check_constraint_checks=0"
+
+// execAll runs statements of the converter's own.
+func (c *converter) execAll(statements ...string) error {
+	for _, text := range statements {
+		if _, err := c.conn.Exec(c.x.ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // mirror gives the evaluator's session what decides how values convert in the client's.
 func (c *converter) mirror() error {
 	f := &c.x.facts
@@ -478,7 +545,7 @@ func (c *converter) mirror() error {
 	}
 	var b strings.Builder
 	temporal := c.temporal()
-	b.WriteString("SET ")
+	b.WriteString("SET check_constraint_checks=1,")
 	if temporal != nil {
 		zone := f.zone
 		if zone == "" && temporal.Type.Family() == logical.FamilyTimestamp {
@@ -520,8 +587,8 @@ func (c *converter) mode() string {
 
 // insert converts the values of the rows of an INSERT or REPLACE, all rows in one statement.
 func (c *converter) insert(written []site) error {
-	if len(written) == 0 {
-		return nil
+	if err := c.mirror(); err != nil {
+		return err
 	}
 	c.start("INSERT ")
 	if c.r.plan.Ignore {
@@ -598,13 +665,11 @@ func (c *converter) missing(written []site) error {
 
 // assign converts the values of the assignments of an UPDATE or ON DUPLICATE KEY UPDATE, over one row.
 func (c *converter) assign(assigned []site) error {
-	if len(assigned) == 0 {
-		return nil
+	if err := c.execAll("INSERT INTO "+c.name+" ("+c.row+") VALUES (0)"); err != nil {
+		return err
 	}
-	for _, text := range []string{"DELETE FROM " + c.name, "SET check_constraint_checks=0", "INSERT INTO " + c.name + " (" + c.row + ") VALUES (0)", "SET check_constraint_checks=1"} {
-		if _, err := c.conn.Exec(c.x.ctx, text); err != nil {
-			return err
-		}
+	if err := c.mirror(); err != nil {
+		return err
 	}
 	c.start("UPDATE ")
 	if c.r.plan.Ignore {
@@ -647,13 +712,19 @@ func (c *converter) start(text string) { c.text, c.params = append(c.text[:0], t
 
 func (c *converter) add(text string) { c.text = append(c.text, text...) }
 
-// value writes a value as the client wrote it. What the backend itself decides about, NULL and DEFAULT, stands for nothing.
+// value writes a value as the client wrote it. What the backend itself decides about, DEFAULT and a NULL where that is one,
+// stands there but is not read back.
 func (c *converter) value(s *site) error {
-	if s == nil || s.value.Kind == rewrite.ValueNull || s.value.Kind == rewrite.ValueDefault {
+	r := c.r
+	switch {
+	case s == nil || s.value.Kind == rewrite.ValueDefault || s.value.Kind == rewrite.ValueImplicit:
 		c.add("DEFAULT")
 		return nil
+	case s.value.Kind == rewrite.ValueNull:
+		s.given = !s.column.Nullable
+		c.add("NULL")
+		return nil
 	}
-	r := c.r
 	if s.value.Kind == rewrite.ValueParam {
 		n := r.vals.number(s.token)
 		if n < 0 || n >= len(r.vals.params) {
@@ -661,7 +732,8 @@ func (c *converter) value(s *site) error {
 		}
 		p := &r.vals.params[n]
 		if p.Null || p.Type == wire.TypeNull {
-			c.add("DEFAULT")
+			s.given = !s.column.Nullable
+			c.add("NULL")
 			return nil
 		}
 		c.params = append(c.params, *p)
@@ -790,8 +862,7 @@ func withheld(e wire.ERR) wire.ERR {
 
 // readBack reads what the table holds.
 func (c *converter) readBack(sites []site) error {
-	const plain = "SET sql_mode='',time_zone='+00:00',character_set_client=utf8mb4,character_set_connection=utf8mb4,character_set_results=binary"
-	if _, err := c.conn.Exec(c.x.ctx, plain); err != nil {
+	if err := c.execAll(unspoiled); err != nil {
 		return err
 	}
 	var b strings.Builder
@@ -810,7 +881,7 @@ func (c *converter) readBack(sites []site) error {
 			tokens[key{s.row, s.column}] = s.token
 		}
 	}
-	err := c.conn.Each(c.x.ctx, b.String(), func(values [][]byte) error {
+	return c.conn.Each(c.x.ctx, b.String(), func(values [][]byte) error {
 		if len(values) != len(c.columns)+1 {
 			return errOperand
 		}
@@ -836,10 +907,6 @@ func (c *converter) readBack(sites []site) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return c.mirror()
 }
 
 // now reads the time that NOW() has in the client's session, in seconds since 1970; with shifted, the time at which a clock in

@@ -63,6 +63,12 @@ type ownWarnings struct {
 	hidden int
 }
 
+// add adds warnings.
+func (w *ownWarnings) add(more ...diagnosis) {
+	w.total += len(more)
+	w.list = append(w.list, more[:min(len(more), max(0, maxErrorCount-len(w.list)))]...)
+}
+
 // begin is called when the last statement's diagnostics end: the reply to the next one begins.
 func (a *diagnosticsArea) begin() { *a = diagnosticsArea{own: a.next} }
 
@@ -205,7 +211,7 @@ func (x *executor) mergeWarnings() error {
 	if a.merged {
 		return nil
 	}
-	all := a.own.list
+	var all []diagnosis
 	err := x.side([]byte("SHOW WARNINGS"), nil, func(values [][]byte) error {
 		d, err := readDiagnosis(values)
 		if err != nil {
@@ -223,8 +229,9 @@ func (x *executor) mergeWarnings() error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(all, func(a, b diagnosis) int { return cmp.Compare(a.place(), b.place()) })
-	a.own = ownWarnings{list: all[:min(len(all), maxErrorCount)], total: a.own.total + len(all) - len(a.own.list)}
+	total := a.own.total + len(all)
+	all = mergeByRow(a.own.list, all)
+	a.own = ownWarnings{list: all[:min(len(all), maxErrorCount)], total: total}
 	a.merged = true
 	return nil
 }
@@ -242,13 +249,24 @@ func (d *diagnosis) row() int {
 	return n
 }
 
-// place orders the diagnoses of one statement: those about the statement as a whole, those about its rows, the error it ended
-// with.
-func (d *diagnosis) place() int {
-	if row := d.row(); row > 0 || d.level != levelError {
-		return row
+// mergeByRow puts two lists about the same rows into one, in the order of the rows. What names no row belongs to the one before
+// it, and the error that a statement ended with to its end.
+func mergeByRow(own, backend []diagnosis) []diagnosis {
+	all := make([]diagnosis, 0, len(own)+len(backend))
+	row := 0
+	for _, d := range backend {
+		if d.level == levelError {
+			row = math.MaxInt
+		}
+		row = cmp.Or(d.row(), row)
+		n := 0
+		for n < len(own) && own[n].row() <= row {
+			n++
+		}
+		all = append(append(all, own[:n]...), d)
+		own = own[n:]
 	}
-	return math.MaxInt
+	return append(all, own...)
 }
 
 // levelError is the level of errors in SHOW WARNINGS.

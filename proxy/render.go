@@ -56,8 +56,12 @@ type renderer struct {
 	mac  func(body []byte) []byte
 	conv *logical.Session
 	old  oldCells
+	// warnings are those about values that the type's implicit default stands for: of rows of an INSERT, and of assignments.
+	warnings, assignWarnings []diagnosis
 	// conversion has the values that the evaluator converted; nil before it was asked.
 	conversion *conversion
+	// assigning is set while the new value of an assignment is rendered.
+	assigning bool
 	// nested is set while the SELECT of Before is rendered: its source pieces carry the statement's edits.
 	nested bool
 
@@ -314,15 +318,19 @@ func (r *renderer) sealed(column *rewrite.Protected, value *rewrite.Value) error
 		}
 		return nil
 	}
-	if done, ok := r.conversion.value(token); ok {
+	if done, ok := r.conversion.value(token); ok && value.Kind != rewrite.ValueImplicit {
 		return r.converted(column, value, done)
 	}
 	op, err := r.vals.operand(value, token)
 	switch {
 	case err != nil:
 		return r.unconverted(column, err)
-	case op.null && r.plan.RefuseNull && !column.Nullable:
-		return errNotPossible(column, "NULL cannot be stored, and in this sql_mode or under IGNORE MariaDB would store another value; write that value")
+	case op.implicit:
+		return r.implicit(column, value)
+	case op.null && nullIsNow(column):
+		return r.unconverted(column, logical.ErrNotPlain)
+	case op.null && r.plan.RefuseNull && !column.Nullable && !r.refusesNull():
+		return r.implicit(column, value)
 	case op.null:
 		r.null(value)
 		return nil
@@ -597,6 +605,8 @@ func (r *renderer) keyIDs(p *rewrite.Piece) {
 
 // newValue renders what an assignment assigns.
 func (r *renderer) newValue(p *rewrite.Piece) error {
+	r.assigning = true
+	defer func() { r.assigning = false }()
 	if p.NewText != "" {
 		r.out = append(r.out, p.NewText...)
 		return nil

@@ -42,6 +42,8 @@ type operand struct {
 	in logical.Input
 	// null and dflt say that the value is NULL or the word DEFAULT; in is empty then.
 	null, dflt bool
+	// implicit says that the value is the implicit default of the type.
+	implicit bool
 }
 
 // errOperand says that the plan names a token that holds no such value. It never happens with a plan of the same shape.
@@ -54,6 +56,8 @@ func (v *values) operand(value *rewrite.Value, i int) (operand, error) {
 		return operand{null: true}, nil
 	case rewrite.ValueDefault:
 		return operand{dflt: true}, nil
+	case rewrite.ValueImplicit:
+		return operand{implicit: true}, nil
 	case rewrite.ValueTrue:
 		return operand{in: logical.Input{Kind: logical.InputTrue, Negative: value.Negative}}, nil
 	case rewrite.ValueFalse:

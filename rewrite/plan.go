@@ -50,8 +50,8 @@ type Plan struct {
 	// Ignore is set for INSERT IGNORE and UPDATE IGNORE: errors of the backend become warnings.
 	Ignore bool
 	// RefuseNull says that a NULL for a NOT NULL column would not be refused by the backend but stored as an empty value
-	// (IGNORE, or no strict sql_mode): the executor refuses it with 9705. Without it a NULL is sent on and the backend says
-	// 1048.
+	// (IGNORE, or no strict sql_mode): the executor stores the type's implicit default in its place and warns, as MariaDB does.
+	// Without it, and in the one row of an INSERT without IGNORE, a NULL is sent on and the backend says 1048.
 	RefuseNull bool
 	// Shown, when not nil, says how rows that describe a table are changed.
 	Shown *Shown
@@ -156,6 +156,7 @@ const (
 	ValueDefault
 	ValueTrue
 	ValueFalse
+	ValueImplicit // the type's implicit default, for a NOT NULL column without DEFAULT that is given nothing; Token is -1 where it is left out
 )
 
 // Value is one literal, parameter, NULL or DEFAULT of the statement. Token is its index in the collapsed statement: the

@@ -319,6 +319,9 @@ func describeValue(st *Statement, v Value) string {
 	if v.Kind == ValueDefault {
 		return "DEFAULT"
 	}
+	if v.Kind == ValueImplicit {
+		return "implicit default"
+	}
 	s := string(st.Text(st.Real(v.Token)))
 	if v.Negative {
 		s = "-" + s

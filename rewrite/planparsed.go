@@ -211,7 +211,7 @@ func (b *builder) collapsePieces(pieces []Piece) error {
 }
 
 func (b *builder) collapseValue(v *Value) error {
-	if v.Kind == ValueDefault && v.Token < 0 {
+	if (v.Kind == ValueDefault || v.Kind == ValueImplicit) && v.Token < 0 {
 		return nil
 	}
 	v.Token = b.st.Collapsed(v.Token)
