@@ -50,6 +50,8 @@ type migrationTool struct {
 	command func() ([]string, error)
 	// readsRows: its look at the schema reads a row, for which it needs the owner's key.
 	readsRows bool
+	// reverts: its migrations also lead back from version 2 to version 1.
+	reverts bool
 	// repeats: it sends definitions of columns that are already so, to plain tables too.
 	repeats bool
 }
@@ -57,9 +59,9 @@ type migrationTool struct {
 func migrationTools(t *testing.T) []migrationTool {
 	node, gorm := migrationNode(t), migrationGORM(t)
 	return []migrationTool{
-		{name: "django", command: migrationScript("/usr/bin/python3", "django/migrate.py"), readsRows: true},
-		{name: "rails", command: migrationScript("ruby", "--backtrace-limit=4", "rails/migrate.rb")},
-		{name: "laravel", command: migrationScript("php", "-d", "display_errors=stderr", "laravel/migrate.php"), repeats: true},
+		{name: "django", command: migrationScript("/usr/bin/python3", "django/migrate.py"), readsRows: true, reverts: true},
+		{name: "rails", command: migrationScript("ruby", "--backtrace-limit=4", "rails/migrate.rb"), reverts: true},
+		{name: "laravel", command: migrationScript("php", "-d", "display_errors=stderr", "laravel/migrate.php"), reverts: true, repeats: true},
 		{name: "sqlalchemy", command: migrationScript("/usr/bin/python3", "sqlalchemy/migrate.py")},
 		{name: "gorm", command: gorm, readsRows: true},
 		{name: "sequelize", command: node("sequelize.js"), repeats: true},
@@ -118,25 +120,38 @@ func newMigrationBench(t *testing.T, tools []migrationTool) *migrationBench {
 	return b
 }
 
+// migrationRun is one run of a tool's program.
+type migrationRun struct {
+	what string
+	args []string
+	// again: there is nothing left to change.
+	again bool
+	// empty: the rows are deleted first, since a column of stored cells cannot become shorter.
+	empty bool
+}
+
 func (b *migrationBench) migrate(t *testing.T, tool migrationTool) {
 	command, err := tool.command()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, run := range []struct {
-		what string
-		args []string
-		// again: there is nothing left to change.
-		again bool
-	}{
-		{"version 1", []string{"1"}, false},
-		{"version 1 again", []string{"1", "rows"}, true},
-		{"version 2", []string{"2"}, false},
-		{"version 2 again", []string{"2", "rows"}, true},
-	} {
+	runs := []migrationRun{
+		{what: "version 1", args: []string{"1"}},
+		{what: "version 1 again", args: []string{"1", "rows"}, again: true},
+		{what: "version 2", args: []string{"2"}},
+		{what: "version 2 again", args: []string{"2", "rows"}, again: true},
+	}
+	if tool.reverts {
+		runs = append(runs, migrationRun{what: "back to version 1", args: []string{"1"}, empty: true}, migrationRun{what: "version 2 once more", args: []string{"2"}})
+	}
+	for _, run := range runs {
 		token := ""
 		if run.again || tool.readsRows {
 			token = b.token
+		}
+		if run.empty {
+			b.plain.Exec(t, "DELETE FROM journal_"+tool.name+".entries")
+			b.backend.Exec(t, "DELETE FROM journal_"+tool.name+".entries")
 		}
 		from := b.definitions(t, tool)
 		want, got := make(chan migrationReport), make(chan migrationReport)
@@ -151,7 +166,25 @@ func (b *migrationBench) migrate(t *testing.T, tool migrationTool) {
 		if (sent > 0) != (!run.again || tool.repeats) {
 			t.Errorf("%s sent %d definitions", run.what, sent)
 		}
+		b.sameTables(t, tool, run.what)
 		b.onlyCells(t, tool, run.what)
+	}
+}
+
+// sameTables compares what SHOW CREATE TABLE says of all tables of a tool.
+func (b *migrationBench) sameTables(t *testing.T, tool migrationTool, after string) {
+	t.Helper()
+	ctx := context.Background()
+	database := "journal_" + tool.name
+	sealed := b.proxy.Conn(t, database, "", "")
+	defer sealed.Close()
+	for _, table := range b.plain.Query(t, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '"+database+"' ORDER BY 1") {
+		var name, got string
+		if err := sealed.QueryRowContext(ctx, "SHOW CREATE TABLE "+mariadbtest.Quote(table[0])).Scan(&name, &got); err != nil {
+			t.Errorf("after %s: SHOW CREATE TABLE %s: %v", after, table[0], err)
+			continue
+		}
+		sameReport(t, "SHOW CREATE TABLE after "+after, got, b.plain.Query(t, "SHOW CREATE TABLE "+database+"."+mariadbtest.Quote(table[0]))[0][1])
 	}
 }
 

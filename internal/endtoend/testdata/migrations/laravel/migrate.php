@@ -7,6 +7,7 @@ require 'Illuminate/Events/autoload.php';
 require 'Illuminate/Filesystem/autoload.php';
 require 'Doctrine/DBAL/autoload.php';
 
+use Doctrine\DBAL\Schema\Table;
 use Illuminate\Container\Container;
 use Illuminate\Database\Capsule\Manager as Capsule;
 use Illuminate\Database\Eloquent\Model;
@@ -67,9 +68,10 @@ function migrate(Capsule $capsule, int $version): void
         $repository->createRepository();
     }
     $migrator = new Migrator($repository, $capsule->getDatabaseManager(), new Filesystem());
-    $files = array_slice(glob(__DIR__ . '/migrations/*.php'), 0, $version);
-    $ran = array_map(fn ($file) => basename($file), $migrator->run($files));
-    echo 'migrated ', implode(' ', $ran), "\n";
+    $files = glob(__DIR__ . '/migrations/*.php');
+    $ran = $migrator->run(array_slice($files, 0, $version));
+    $back = count($repository->getRan()) > $version ? $migrator->rollback($files) : [];
+    echo 'migrated ', implode(' ', array_map('basename', $ran)), ', rolled back ', implode(' ', array_map('basename', $back)), "\n";
 }
 
 // changeAgain asks for the columns as they already are.
@@ -89,6 +91,36 @@ function changeAgain(Capsule $capsule, int $version): void
         if (str_starts_with($entry['query'], 'ALTER')) {
             echo 'changed again: ', $entry['query'], "\n";
         }
+    }
+}
+
+// compare holds the table against its declaration in Doctrine's terms, as its schema tool does.
+function compare(Capsule $capsule, int $version): void
+{
+    $table = new Table('entries', [], [], [], [], ['charset' => 'utf8mb4', 'collation' => 'utf8mb4_unicode_ci']);
+    $table->addColumn('id', 'bigint', ['unsigned' => true, 'autoincrement' => true]);
+    $table->addColumn('user_id', 'bigint', ['unsigned' => true]);
+    $table->addColumn('title', 'string', ['length' => $version == 1 ? 200 : 255]);
+    $table->addColumn($version == 1 ? 'body' : 'content', 'text', ['notnull' => false, 'length' => 65535]);
+    $table->addColumn('amount', 'decimal', ['precision' => 12, 'scale' => 2, 'default' => '0.00', 'comment' => 'what it cost, in the user\'s currency']);
+    $table->addColumn('happened_on', 'date', ['notnull' => false]);
+    $table->addColumn('details', 'text', ['notnull' => false, 'platformOptions' => ['collation' => 'utf8mb4_bin']]);
+    $table->addColumn('created_at', 'datetime', ['notnull' => false]);
+    $table->addColumn('updated_at', 'datetime', ['notnull' => false]);
+    $table->setPrimaryKey(['id']);
+    $table->addUniqueIndex(['user_id', 'title'], 'entries_user_id_title_unique');
+    if ($version == 1) {
+        $table->addIndex(['title'], 'entries_title_index');
+    } else {
+        $table->addColumn('mood', 'string', ['length' => 20, 'default' => 'calm']);
+        $table->addIndex(['happened_on'], 'entries_happened_on_index');
+    }
+    $table->addForeignKeyConstraint('users', ['user_id'], ['id'], [], 'entries_user_id_foreign');
+    $manager = $capsule->getConnection()->getDoctrineSchemaManager();
+    $difference = $manager->createComparator()->compareTables($manager->listTableDetails('entries'), $table);
+    $platform = $capsule->getConnection()->getDoctrineConnection()->getDatabasePlatform();
+    if (!$difference->isEmpty()) {
+        throw new Exception('Doctrine would change: ' . implode('; ', $platform->getAlterTableSQL($difference)));
     }
 }
 
@@ -152,6 +184,7 @@ function secondRows(): void
 $version = (int) $argv[1];
 migrate($capsule, $version);
 changeAgain($capsule, $version);
+compare($capsule, $version);
 show($capsule);
 if (in_array('rows', $argv)) {
     echo "## rows\n";

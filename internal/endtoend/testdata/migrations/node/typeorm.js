@@ -63,13 +63,11 @@ async function migrate(source, version) {
     }
     await runner.release();
   }
-  const planned = async (when) => {
-    const { upQueries } = await source.driver.createSchemaBuilder().log();
-    for (const q of upQueries) console.log(when, q.query);
-  };
-  await planned('planned');
+  const planned = async () => (await source.driver.createSchemaBuilder().log()).upQueries.map((q) => q.query);
+  for (const query of await planned()) console.log('planned', query);
   await source.synchronize();
-  await planned('still planned');
+  const left = await planned();
+  if (left.length > 0) throw new Error(`still planned: ${left.join('; ')}`);
 }
 
 async function show(source) {

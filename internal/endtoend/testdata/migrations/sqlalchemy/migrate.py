@@ -138,7 +138,9 @@ def main():
             upgrade(connection)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={'compare_type': True, 'compare_server_default': True})
-        print('differences', compare_metadata(context, metadata))
+        differences = compare_metadata(context, metadata)
+        if differences:
+            raise AssertionError(differences)
         show(connection)
     if 'rows' in sys.argv:
         print('## rows')

@@ -15,4 +15,15 @@ return new class extends Migration {
         Schema::table('entries', fn (Blueprint $table) => $table->renameColumn('body', 'content'));
         Schema::table('entries', fn (Blueprint $table) => $table->string('title', 255)->change());
     }
+
+    public function down()
+    {
+        Schema::table('entries', fn (Blueprint $table) => $table->string('title', 200)->change());
+        Schema::table('entries', fn (Blueprint $table) => $table->renameColumn('content', 'body'));
+        Schema::table('entries', function (Blueprint $table) {
+            $table->dropIndex(['happened_on']);
+            $table->dropColumn('mood');
+            $table->index('title');
+        });
+    }
 };

@@ -4,6 +4,7 @@ class Second < ActiveRecord::Migration[6.1]
     remove_index :entries, :title
     reversible do |direction|
       direction.up { change_column :entries, :title, :string, limit: 255, null: false }
+      direction.down { change_column :entries, :title, :string, limit: 200, null: false }
     end
     rename_column :entries, :body, :content
     add_index :entries, :happened_on
