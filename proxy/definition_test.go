@@ -169,6 +169,16 @@ func (m *migration) same(t *testing.T, after string) {
 		}
 		m.physical(t, table)
 	}
+	for _, alter := range rewrite.Alters(snapshot.Schema, snapshot.Policy, rewrite.AlterOptions{MAC: testSchemaMAC, HasRows: func(string, string) bool { return true }}) {
+		if alter.Database == m.sealed {
+			t.Errorf("after %s the table %s is not ready: %s %s", after, alter.Table, alter.SQL, alter.Notes)
+		}
+	}
+	for _, f := range rewrite.Check(snapshot.Schema, snapshot.Policy, rewrite.ServerSettings{}) {
+		if strings.HasPrefix(f.Object, m.sealed+".") && f.Severity > rewrite.Info && !strings.HasSuffix(f.Code, "-missing") && f.Code != "owner-nullable" {
+			t.Errorf("after %s: %s", after, f)
+		}
+	}
 }
 
 // physical looks at the columns that the policy names.
@@ -230,7 +240,9 @@ func TestDefinitionsDeclareWhatTheApplicationWrote(t *testing.T) {
 		"DROP TABLE notes",
 		"DELETE FROM entries",
 		"CREATE OR REPLACE TABLE entries (user_id INT, title TEXT, KEY (title(10)), UNIQUE (user_id, title), body BLOB DEFAULT 'b')",
-		"CREATE TABLE users (id INT PRIMARY KEY, email VARCHAR(190) NOT NULL UNIQUE, name VARCHAR(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, FOREIGN KEY (id) REFERENCES users (id))",
+		"CREATE TABLE users (id INT PRIMARY KEY, email VARCHAR(190) NOT NULL UNIQUE, name VARCHAR(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, UNIQUE second (email, id), FOREIGN KEY (id) REFERENCES users (id))",
+		"ALTER TABLE users CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+		"ALTER TABLE users CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
 		"INSERT INTO users VALUES (1, 'a@b', 'n'), (2, 'c@d', NULL)",
 		"CREATE TABLE links (user INT, FOREIGN KEY (user) REFERENCES users (id))",
 		"ALTER TABLE users ADD UNIQUE KEY again (email)",

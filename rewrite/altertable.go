@@ -227,17 +227,16 @@ func (a *tableAlteration) definition(column *changedColumn, name, first, last in
 	if err != nil {
 		return err
 	}
-	physical, err := a.protect(column, d, name)
+	physical, err := a.protect(column, d, a.namePiece(name))
 	if err != nil {
 		return err
 	}
 	if d.unique {
-		if err := a.inlineUnique(column, a.namePiece(name), func(index []Piece) error {
-			a.clauses = append(a.clauses, append([]Piece{{Kind: PieceText, Text: "ADD "}}, index...))
-			return nil
-		}); err != nil {
+		index, err := a.inlineUnique(column, a.namePiece(name))
+		if err != nil {
 			return err
 		}
+		a.clauses = append(a.clauses, append([]Piece{{Kind: PieceText, Text: "ADD "}}, index...))
 	}
 	a.later = append(a.later, func() error { return a.define(physical) })
 	return nil
@@ -416,7 +415,7 @@ func (a *tableAlteration) newDefault(column *changedColumn, name, last int) erro
 	} else if !a.st.Is(name+1, KwDrop) || !a.st.Is(name+2, KwDefault) || last != name+2 {
 		return notUnderstood("ALTER COLUMN is not understood", "")
 	}
-	physical, err := a.protect(column, d, name)
+	physical, err := a.protect(column, d, a.namePiece(name))
 	if err != nil {
 		return err
 	}
@@ -545,12 +544,43 @@ func (a *tableAlteration) convert(e tokenRange) error {
 	if !a.st.Is(e.first+1, KwTo) {
 		return notUnderstood("this ALTER TABLE over protected columns", "use a raw account")
 	}
+	standing := a.reader.options
+	if err := a.readDefaults(e.first, e.last); err != nil {
+		return err
+	}
+	collation := a.reader.options.Collation
+	a.reader.options = standing
 	for _, column := range a.columns {
-		if column.protected != nil && (column.protected.Type.Collation != "" || column.protected.Conflict != nil) {
-			return notPossible(column.protected, "the character set of a protected column is not changed by CONVERT TO", "use MODIFY with the new character set for each column, and DEFAULT CHARACTER SET for the table")
+		p := column.protected
+		if p == nil || p.Conflict == nil && (p.Type.Collation == "" || p.Type.Collation == collation) {
+			continue
+		}
+		if err := a.convertColumn(column, collation); err != nil {
+			return err
 		}
 	}
 	return a.otherClause(e)
+}
+
+// convertColumn changes the declared character set of a column as CONVERT TO does.
+func (a *tableAlteration) convertColumn(column *changedColumn, collation string) error {
+	p := column.protected
+	if p.Conflict != nil {
+		return p.Conflict
+	}
+	declared, err := p.Type.Convert(collation)
+	if err != nil || column.was == nil || !p.Annotated || !plainASCII([]byte(column.name)) {
+		return notPossible(p, "the character set of the column is not changed by CONVERT TO", "use MODIFY with the new character set for the column, and DEFAULT CHARACTER SET for the table")
+	}
+	physical, err := a.protect(column, &declaration{declared: declared, invisible: column.was.Invisible}, Piece{Kind: PieceText, Text: quoteName(column.name)})
+	if err != nil {
+		return err
+	}
+	if physical.check, err = a.standingCheck(column); err != nil {
+		return err
+	}
+	a.clauses = append(a.clauses, append([]Piece{{Kind: PieceText, Text: "MODIFY COLUMN " + quoteName(column.name) + " "}}, physical.pieces()...))
+	return a.requireValues(column.was, column.protected)
 }
 
 // addClauses puts the clauses that the statement needs beside its own in front of them.

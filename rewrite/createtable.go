@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"errors"
+	"fmt"
 
 	"latchkey/rewrite/logical"
 )
@@ -35,7 +36,7 @@ func (b *builder) createTable(i int) error {
 	if err != nil {
 		return err
 	}
-	if err := c.createColumns(elements, end); err != nil {
+	if err := c.createColumns(elements); err != nil {
 		return err
 	}
 	for _, e := range elements {
@@ -102,7 +103,7 @@ func isColumn(st *Statement, i int) bool {
 }
 
 // createColumns notes all columns, and rewrites the definitions of those that are protected.
-func (c *tableChange) createColumns(elements []tokenRange, end int) error {
+func (c *tableChange) createColumns(elements []tokenRange) error {
 	c.row = int64(len(elements))/8 + 1
 	for _, e := range elements {
 		if !isColumn(c.st, e.first) {
@@ -118,7 +119,7 @@ func (c *tableChange) createColumns(elements []tokenRange, end int) error {
 		if !isColumn(c.st, e.first) || !c.mustProtect(c.st.Name(e.first)) {
 			continue
 		}
-		if err := c.createProtected(e, end); err != nil {
+		if err := c.createProtected(e); err != nil {
 			return err
 		}
 	}
@@ -126,22 +127,22 @@ func (c *tableChange) createColumns(elements []tokenRange, end int) error {
 }
 
 // createProtected rewrites the definition of a protected column.
-func (c *tableChange) createProtected(e tokenRange, end int) error {
+func (c *tableChange) createProtected(e tokenRange) error {
 	column := c.column(c.st.Name(e.first))
 	d, err := c.declaration(column, e.first+1, e.last)
 	if err != nil {
 		return err
 	}
-	physical, err := c.protect(column, d, e.first)
+	physical, err := c.protect(column, d, c.namePiece(e.first))
 	if err != nil {
 		return err
 	}
 	if d.unique {
-		if err := c.inlineUnique(column, c.namePiece(e.first), func(index []Piece) error {
-			return c.edit(end, end-1, append([]Piece{{Kind: PieceText, Text: ", "}}, index...)...)
-		}); err != nil {
+		index, err := c.inlineUnique(column, c.namePiece(e.first))
+		if err != nil {
 			return err
 		}
+		physical.behind = append([]Piece{{Kind: PieceText, Text: ", "}}, index...)
 	}
 	return c.define(physical)
 }
@@ -177,12 +178,12 @@ func (c *tableChange) define(physical *physicalColumn) error {
 	return c.edit(d.first, d.last, physical.pieces()...)
 }
 
-// inlineUnique makes the index of a column defined UNIQUE. add puts it into the statement.
-func (c *tableChange) inlineUnique(column *changedColumn, name Piece, add func([]Piece) error) error {
+// inlineUnique makes the index of a column defined UNIQUE.
+func (c *tableChange) inlineUnique(column *changedColumn, name Piece) ([]Piece, error) {
 	p := column.protected
 	index := &Index{Unique: true, Name: column.name, Kind: "BTREE", Parts: []IndexPart{{Column: column.name, Prefix: TagPrefix}}}
 	if f := checkIndexPart(c.table, index, index.Parts[0], p); f != nil && f.Severity == Error {
-		return notPossible(p, f.Reason, f.Hint)
+		return nil, notPossible(p, f.Reason, f.Hint)
 	}
 	declared := DeclaredIndex{Kind: "UNIQUE KEY", Prefixes: []int{0}}
 	if _, long, err := p.Type.KeyPart(0); err == nil && long {
@@ -190,9 +191,9 @@ func (c *tableChange) inlineUnique(column *changedColumn, name Piece, add func([
 	}
 	comment, err := declared.Annotation()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return add([]Piece{{Kind: PieceText, Text: "UNIQUE KEY ("}, name, {Kind: PieceText, Text: "(20)) COMMENT " + quoteText(comment)}})
+	return []Piece{{Kind: PieceText, Text: "UNIQUE KEY ("}, name, {Kind: PieceText, Text: fmt.Sprintf("(%d)) COMMENT ", TagPrefix) + quoteText(comment)}}, nil
 }
 
 // createElement looks after an element that is no protected column.

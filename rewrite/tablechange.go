@@ -182,9 +182,9 @@ func (c *tableChange) edit(from, to int, pieces ...Piece) error {
 	return c.b.edit(from, to, pieces...)
 }
 
-// protect declares a new or changed column at token name with the definition d, and gives what stands for the definition.
+// protect declares a new or changed column, written as name, with the definition d, and gives what stands for the definition.
 // context is that of an existing annotation, empty for a new one.
-func (c *tableChange) protect(column *changedColumn, d *declaration, name int) (*physicalColumn, error) {
+func (c *tableChange) protect(column *changedColumn, d *declaration, name Piece) (*physicalColumn, error) {
 	p := c.policy.protected(c.table, column.name)
 	p.Type, p.Nullable, p.Annotated = d.declared, d.declared.Nullable, true
 	refuse := func(reason, hint string) error { return refuse(CodeNotPossible, p.String(), reason, hint) }
@@ -286,13 +286,13 @@ func (c *tableChange) requires(condition string, why error) error {
 // physicalColumn is what the backend stores for a declared column.
 type physicalColumn struct {
 	c          *tableChange
-	name       int // the token of its name
+	name       Piece
 	p          *Protected
 	d          *declaration
 	annotation string
 	typ        string
-	// check are the pieces of its CHECK beside the guard; nil for none.
-	check []Piece
+	// check are the pieces of its CHECK beside the guard, behind those that follow the definition; nil for none.
+	check, behind []Piece
 }
 
 // width chooses the physical type. A column never gets narrower: its cells may be as long as they are.
@@ -325,13 +325,12 @@ func (x *physicalColumn) pieces() []Piece {
 	if x.check != nil {
 		guard = slices.Concat([]Piece{{Kind: PieceText, Text: "("}}, guard, []Piece{{Kind: PieceText, Text: ") AND ("}}, x.check, []Piece{{Kind: PieceText, Text: ")"}})
 	}
-	return append(append(pieces, guard...), Piece{Kind: PieceText, Text: ")"})
+	return slices.Concat(pieces, guard, []Piece{{Kind: PieceText, Text: ")"}}, x.behind)
 }
 
 // guard is the CHECK that lets in only NULL, the empty value and cells.
 func (x *physicalColumn) guard() []Piece {
-	name := x.c.namePiece(x.name)
-	return []Piece{name, {Kind: PieceText, Text: " is null or "}, name, {Kind: PieceText, Text: " = '' or left("}, name, {Kind: PieceText, Text: ",3) = X'ff4c4b'"}}
+	return []Piece{x.name, {Kind: PieceText, Text: " is null or "}, x.name, {Kind: PieceText, Text: " = '' or left("}, x.name, {Kind: PieceText, Text: ",3) = X'ff4c4b'"}}
 }
 
 // namePiece gives the name at token i, quoted where the client's character set does not matter.

@@ -117,6 +117,23 @@ func (t *Type) Widens(old *Type) bool {
 	return true
 }
 
+// Convert returns the type with another collation, as ALTER TABLE ... CONVERT TO CHARACTER SET makes it. TEXT types that would
+// become longer ones, and JSON, are an error.
+func (t *Type) Convert(collation string) (*Type, error) {
+	name, charset, err := ResolveCollation(collation, "")
+	if err != nil {
+		return nil, err
+	}
+	to, err := findCharset(charset)
+	if err != nil {
+		return nil, err
+	}
+	if _, blob := t.room(); t.Kind == KindJSON || blob && t.Family() == FamilyString && to.maxLen > t.cs.maxLen {
+		return nil, declarationError("the type becomes another one")
+	}
+	return Parse(strings.Replace(t.String(), t.charsetClause(""), " CHARACTER SET "+charset+" COLLATE "+name, 1))
+}
+
 // contains compares how much the text or binary types t and old hold at least and at most.
 func (t *Type) contains(old *Type) bool {
 	least, blob := t.room()
