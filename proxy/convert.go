@@ -665,7 +665,7 @@ func (c *converter) missing(written []site) error {
 
 // assign converts the values of the assignments of an UPDATE or ON DUPLICATE KEY UPDATE, over one row.
 func (c *converter) assign(assigned []site) error {
-	if err := c.execAll("INSERT INTO "+c.name+" ("+c.row+") VALUES (0)"); err != nil {
+	if err := c.execAll("INSERT INTO " + c.name + " (" + c.row + ") VALUES (0)"); err != nil {
 		return err
 	}
 	if err := c.mirror(); err != nil {
@@ -992,7 +992,7 @@ func (x *executor) weighSome(conn *evaluator.Conn, s *sealer, wanted []wantedWei
 		if len(values) < n {
 			return errOperand
 		}
-		weights, err := w.column.Type.AdoptWeights(nil, values[:n])
+		weights, err := w.column.Type.AdoptWeights([]byte{}, values[:n])
 		if err != nil {
 			return errConversion(w.column, err)
 		}

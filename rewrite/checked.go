@@ -7,12 +7,17 @@ func (t *Table) Checked(column string) bool {
 	return slices.ContainsFunc(t.Constraints, func(c Constraint) bool { return slices.Contains(c.Columns, column) })
 }
 
-// GuardName is the name of the CHECK that lets only cells into a protected column; empty when the table has none for it.
+// GuardName is the name under which MariaDB's errors speak of the CHECK that lets only cells into a protected column; empty when
+// the table has none for it.
 func (t *Table) GuardName(column string) string {
-	if guard := t.guard(column); guard != nil {
-		return guard.Name
+	guard := t.guard(column)
+	switch {
+	case guard == nil:
+		return ""
+	case guard.OfColumn:
+		return t.Name + "." + guard.Name
 	}
-	return ""
+	return guard.Name
 }
 
 // copyable refuses to copy a cell into a column under a CHECK constraint: the value is not known.
