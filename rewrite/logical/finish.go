@@ -192,7 +192,8 @@ func (p *parser) finishDefault() error {
 		zone = time.UTC
 	}
 	s := &Session{ClientCharset: "utf8mb4", TimeZone: zone, Strict: true}
-	canonical, err := t.Canonical(nil, p.def, s)
+	// Not nil: an empty default is a value.
+	canonical, err := t.Canonical([]byte{}, p.def, s)
 	if err != nil {
 		return ErrInvalidDefault
 	}
