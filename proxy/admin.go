@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"latchkey/proxy/evaluator"
 )
 
 // readyTimeout bounds one readiness check.
@@ -60,6 +62,8 @@ type status struct {
 	SessionsActive int    `json:"sessions_active"`
 	ClientTLS      bool   `json:"client_tls"`
 	BackendTLS     bool   `json:"backend_tls"`
+	// Evaluator is left out where nothing is protected.
+	Evaluator *evaluator.Status `json:"evaluator,omitempty"`
 }
 
 func (s *Server) status() status {
@@ -72,6 +76,10 @@ func (s *Server) status() status {
 	}
 	if st.Version == "" {
 		st.Version = "unknown"
+	}
+	if p := s.config.Protection; p != nil && p.Evaluator != nil {
+		now := p.Evaluator.Status()
+		st.Evaluator = &now
 	}
 	for _, session := range s.appendSessions(nil) {
 		st.Sessions++

@@ -73,9 +73,10 @@ func (x *executor) settle(st *rewrite.Statement, plan *rewrite.Plan) (awayCells,
 	for _, table := range plan.Away {
 		s := settler{x: x, table: table, locks: plan.AwayLocks && x.inTransaction(), left: left, columns: make(map[*rewrite.Protected]*openColumn)}
 		s.opener.keys, s.opener.conv = &x.keys, &x.facts.conv
-		s.sealer = sealer{keys: &x.keys, weights: x.scratch.weights}
+		s.sealer = sealer{keys: &x.keys, weights: x.scratch.weights, ask: x.weigh}
 		err := s.settle()
 		s.opener.finish()
+		s.sealer.forgetKnown()
 		for _, c := range s.columns {
 			c.wipeAway()
 		}

@@ -8,6 +8,7 @@ import (
 	"latchkey/keystore/cell"
 	"latchkey/proxy/wire"
 	"latchkey/rewrite"
+	"latchkey/rewrite/logical"
 )
 
 // A statement that overwrites cells reads them first, locked, on the same backend connection: a cell whose key is not here
@@ -22,11 +23,18 @@ const (
 	foundRowsNow = "SELECT FOUND_ROWS(),ROW_COUNT()"
 )
 
-// readBefore reads the old cells of a statement sent as text. r is the statement's renderer; its output is overwritten.
-func (x *executor) readBefore(r *renderer) (oldCells, error) {
+// readBefore reads the old cells of a statement sent as text. r is the statement's renderer; its output is overwritten. With
+// gather nothing is read, unless it tells under which keys there will be cells.
+func (x *executor) readBefore(r *renderer, gather bool) (oldCells, error) {
 	b := before{x: x, r: r, run: x.runBefore}
+	if gather && r.plan.Before.Owners == 0 {
+		b.run = readNothing
+	}
 	return b.read()
 }
+
+// readNothing stands for a query of old cells that is only rendered.
+func readNothing(*renderer, func([][]byte) error) error { return nil }
 
 // before reads the old cells of one statement.
 type before struct {
@@ -82,6 +90,7 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 		return err
 	}
 	err := b.run(b.r, func(values [][]byte) error {
+		b.old.rows++
 		plan := b.r.plan.Before
 		returned := len(columns) + len(plan.Sources)
 		owners := returned + len(plan.Returned)
@@ -213,16 +222,27 @@ func (b *before) assigned() error {
 
 // canonical gives the canonical form of a value of the current row; nil for NULL and DEFAULT.
 func (b *before) canonical(column *rewrite.Protected, value *rewrite.Value) ([]byte, error) {
-	op, err := b.r.vals.operand(value, b.r.real(value.Token))
-	if err != nil {
-		return nil, b.r.valueFault(column, err)
+	token := b.r.real(value.Token)
+	if done, ok := b.r.conversion.value(token); ok {
+		return bytes.Clone(done.canonical), nil
 	}
-	if op.null || op.dflt {
+	op, err := b.r.vals.operand(value, token)
+	if err != nil {
+		return nil, b.r.unconverted(column, err)
+	}
+	if op.null && nullIsNow(column) {
+		return nil, b.r.unconverted(column, logical.ErrNotPlain)
+	}
+	if op.null && b.r.plan.RefuseNull && !column.Nullable && !b.r.refusesNull() {
+		canonical, _ := column.Type.ImplicitDefault()
+		return canonical, nil
+	}
+	if op.null || op.dflt || op.implicit {
 		return nil, nil
 	}
 	canonical, err := column.Type.Canonical([]byte{}, op.in, b.r.conv)
 	if err != nil {
-		return nil, errConversion(column, err)
+		return nil, b.r.unconverted(column, err)
 	}
 	return canonical, nil
 }
@@ -316,6 +336,7 @@ func (b *before) readRows(batch []beforeRow) error {
 	columns := b.r.plan.Before.Columns
 	defer b.restart()
 	return b.run(b.r, func(values [][]byte) error {
+		b.old.rows++
 		if len(values) != 1+len(columns)+b.r.plan.Before.Owners {
 			return errOrigin
 		}

@@ -84,7 +84,7 @@ func (x *executor) planInner(j *job, text []byte) (*job, error) {
 		return nil, err
 	}
 	p := inner.plan
-	if p.Class == rewrite.Local || p.Push != nil || p.Prepare != nil || p.Execute != nil {
+	if p.Class == rewrite.Local || p.Class == rewrite.Residual || p.Push != nil || p.Prepare != nil || p.Execute != nil {
 		return nil, newFault(codeNotUnderstood, "this statement cannot be prepared by SQL; send it as it is")
 	}
 	return inner, x.checkLiterals(inner.st, p)
@@ -118,6 +118,9 @@ func (x *executor) executeImmediate(j, inner *job, token, tokens int) (bool, err
 
 // prepareNamed runs PREPARE name FROM '...'.
 func (x *executor) prepareNamed(j, inner *job, token, tokens int) (bool, error) {
+	if len(inner.plan.Requires) > 0 {
+		return false, x.refuse(errPreparedDefinition)
+	}
 	named := &namedStatement{
 		text: bytes.Clone(inner.st.SQL()), facts: x.facts.Facts, epoch: j.snapshot.Epoch(),
 		keys: x.keyIDs(), params: inner.st.Params() > 0,
@@ -171,6 +174,11 @@ func (x *executor) sendSpliced(j, inner *job, token, tokens int) (bool, error) {
 		return false, x.refuse(err)
 	}
 	x.sealing = true
+	if j.plan.Prepare == nil || j.plan.Prepare.Name == "" {
+		if err := x.describeJob(inner); err != nil {
+			return false, x.refuse(err)
+		}
+	}
 	if err := x.sendQuery(text); err != nil {
 		return false, err
 	}
@@ -189,8 +197,15 @@ func (x *executor) renderInner(inner *job) ([]byte, error) {
 	}
 	r := x.newRenderer(renderText, inner.st, inner.plan, nil)
 	defer x.keep(r)
-	err := r.statement(inner.from, inner.to)
-	return r.out, err
+	err := x.resolved(r, x.written(inner.plan, inner.snapshot), func(bool) error { return r.statement(inner.from, inner.to) })
+	if err != nil {
+		return nil, err
+	}
+	if r.conversion != nil && (r.conversion.failed != nil || r.conversion.rows.total+r.conversion.assigned.total > 0) {
+		// The warnings come at EXECUTE, every time.
+		return nil, errNotPossible(r.sites()[0].column, "the value does not fit the declared type as it is; write it in that type, or send the statement unprepared")
+	}
+	return r.out, nil
 }
 
 // appendText appends a string literal that holds text in the client's character set, pure ASCII and the same in every
@@ -230,6 +245,9 @@ func (x *executor) executeNamed(j *job, e *rewrite.ExecuteStatement) (bool, erro
 		if err := x.prepareAgain(e.Name, named, inner); err != nil {
 			return false, x.refuse(err)
 		}
+	}
+	if err := x.describeJob(inner); err != nil {
+		return false, x.refuse(err)
 	}
 	if err := x.sendQuery(j.st.SQL()[j.from:j.to]); err != nil {
 		return false, err

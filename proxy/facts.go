@@ -21,6 +21,8 @@ type facts struct {
 	stale, staleDatabase bool
 	// version grows whenever something here changes.
 	version uint64
+	// modeText is sql_mode as the server prints it. zone is time_zone, empty where it is SYSTEM and that is not UTC.
+	modeText, zone string
 	// maxPacket is the backend's max_allowed_packet in bytes, 0 before it is known.
 	maxPacket int
 }
@@ -121,7 +123,8 @@ func (x *executor) refresh() error {
 
 // take records what factsQuery returned.
 func (f *facts) take(row *[factCount][]byte, collation uint16) {
-	mode, known := rewrite.ParseSQLMode(string(row[factMode]))
+	f.modeText, f.zone = string(row[factMode]), zoneName(string(row[factTimeZone]), string(row[factSystemZone]))
+	mode, known := rewrite.ParseSQLMode(f.modeText)
 	f.Mode = mode
 	f.Charset = rewrite.ParseCharset(string(row[factClient]))
 	if !known {
@@ -147,6 +150,17 @@ func (f *facts) take(row *[factCount][]byte, collation uint16) {
 	}
 	f.stale, f.staleDatabase = false, false
 	f.version++
+}
+
+// zoneName gives the name under which another server knows the time zone; empty when that is not certain.
+func zoneName(name, system string) string {
+	switch {
+	case !strings.EqualFold(name, "SYSTEM"):
+		return name
+	case location(name, system) != nil:
+		return "+00:00"
+	}
+	return ""
 }
 
 // location finds the time zone that the server means; nil when that is not certain. A server that runs in its host's zone
@@ -213,6 +227,12 @@ func (d *diagnostics) disturbed(foundRows, rowCount []byte) {
 		d.foundRows, _ = strconv.ParseUint(string(foundRows), 10, 64)
 		d.saved = true
 	}
+}
+
+// answered records what FOUND_ROWS() is after a statement that the evaluator has answered.
+func (d *diagnostics) answered(foundRows uint64) {
+	d.saved, d.foundRows = true, foundRows
+	d.sideRan, d.rowCount = true, -1
 }
 
 // ran is told of every statement of the client that went to the backend. Those that set FOUND_ROWS() themselves make the

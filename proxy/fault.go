@@ -20,10 +20,14 @@ const (
 	codeUnlockFailed    uint16 = 9707 // unlock failed
 	codeTokenGone       uint16 = 9708 // token expired or revoked
 	codeTooManyAttempts uint16 = 9709 // too many attempts
+	codeEvaluator       uint16 = 9710 // evaluator unavailable
+	codeTooLarge        uint16 = 9711 // result too large to finish in the evaluator
 	codeInsecurePush    uint16 = 9712 // key push on an insecure connection
 	codeMayNot          uint16 = 9713 // this login may not call that procedure
 	codeOwnerState      uint16 = 9715 // not possible for this owner as it is
 	codeDataTooLong     uint16 = 1406 // ER_DATA_TOO_LONG
+	codeConstraint      uint16 = 4025 // ER_CONSTRAINT_FAILED
+	codeNoCast          uint16 = 4078 // ER_ILLEGAL_PARAMETER_DATA_TYPES2_FOR_OPERATION, known before any row is looked at
 	codeOutOfRange      uint16 = 1690 // ER_DATA_OUT_OF_RANGE
 	codePacketTooLarge  uint16 = 1153 // ER_NET_PACKET_TOO_LARGE
 )
@@ -34,10 +38,21 @@ type fault struct {
 	code    uint16
 	state   string
 	message string
+	// about are all diagnoses of the statement, the error among them, where it is not the only one.
+	about ownWarnings
 }
 
 // Error implements error.
 func (f *fault) Error() string { return f.message }
+
+// aboutError gives all diagnoses of the statement that ended with err, where it is not the only one.
+func aboutError(err error) ownWarnings {
+	var f *fault
+	if errors.As(err, &f) {
+		return f.about
+	}
+	return ownWarnings{}
+}
 
 // newFault makes a fault with a number of Latchkey's own; its SQLSTATE follows from the number.
 func newFault(code uint16, format string, args ...any) *fault {

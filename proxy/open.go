@@ -23,6 +23,16 @@ type opener struct {
 	outputs []rewrite.Output
 	// names has the new name of each column that is renamed, by position.
 	names []string
+	// shown is what the plan says about rows that describe a table; nil for all others. mode is the session's sql_mode.
+	shown *rewrite.Shown
+	mode  rewrite.SQLMode
+	hold  heldHead
+	// described has the definitions that stand in the place of the backend's; nil for none. preparing says that the statement
+	// is prepared and not run.
+	described [][]byte
+	preparing bool
+	// computed knows the definitions of computed columns; nil where nobody does.
+	computed *computed
 
 	columns []openColumn
 	types   []wire.ColumnType // of the backend's columns, for binary rows
@@ -60,13 +70,14 @@ var errOrigin = newFault(codeNotUnderstood, "the result does not have the column
 
 // start begins a resultset of n columns.
 func (o *opener) start(n int) error {
-	if o.outputs != nil && len(o.outputs) != n {
+	if o.outputs != nil && len(o.outputs) != n || o.described != nil && len(o.described) != n {
 		return errOrigin
 	}
 	o.columns = o.columns[:0]
 	o.types = o.types[:0]
 	o.head, o.ends = o.head[:0], o.ends[:0]
-	o.opens = false
+	o.opens = o.shown != nil
+	o.hold = heldHead{}
 	for i := range n {
 		var c openColumn
 		if o.outputs != nil {
@@ -88,6 +99,9 @@ func (o *opener) define(dst []byte, i int, payload []byte) ([]byte, error) {
 		return dst, err
 	}
 	o.types = append(o.types, d.Type)
+	if o.described != nil {
+		return o.redefine(dst, i)
+	}
 	rename := i < len(o.names) && o.outputs[i].Rename
 	column := o.columns[i].column
 	switch {
@@ -99,6 +113,7 @@ func (o *opener) define(dst []byte, i int, payload []byte) ([]byte, error) {
 		return dst, errOrigin
 	case column != nil:
 		declare(d, column, o.conv, o.caps)
+		o.computedColumn(i)
 	}
 	if rename {
 		d.Name = []byte(o.names[i])
@@ -150,16 +165,13 @@ func declare(d *wire.Column, column *rewrite.Protected, conv *logical.Session, c
 
 // row opens the protected columns of a row and appends to dst what the client gets in its place.
 func (o *opener) row(dst, row []byte) ([]byte, error) {
-	var err error
-	if o.binary {
-		o.fields, err = wire.WalkBinary(o.fields[:0], row, o.types)
-	} else {
-		o.fields, err = wire.WalkText(o.fields[:0], row, len(o.columns))
-	}
-	if err != nil {
+	if err := o.walk(row); err != nil {
 		return dst, err
 	}
 	o.edits, o.spans, o.values = o.edits[:0], o.spans[:0], o.values[:0]
+	if o.shown != nil {
+		return o.showRow(dst, row)
+	}
 	for i := range o.columns {
 		if o.columns[i].column == nil || o.fields[i].Null {
 			continue
@@ -176,13 +188,28 @@ func (o *opener) row(dst, row []byte) ([]byte, error) {
 		o.edits = append(o.edits, wire.Edit{Column: i, Null: null})
 		o.spans = append(o.spans, [2]int{start, len(o.values)})
 	}
+	return o.applyEdits(dst, row), nil
+}
+
+// walk finds the columns of a row.
+func (o *opener) walk(row []byte) (err error) {
+	if o.binary {
+		o.fields, err = wire.WalkBinary(o.fields[:0], row, o.types)
+	} else {
+		o.fields, err = wire.WalkText(o.fields[:0], row, len(o.columns))
+	}
+	return err
+}
+
+// applyEdits appends to dst the row with the edits that o.values holds the values of.
+func (o *opener) applyEdits(dst, row []byte) []byte {
 	for i, span := range o.spans {
 		o.edits[i].Value = o.values[span[0]:span[1]]
 	}
 	if o.binary {
-		return wire.AppendBinaryRow(dst, row, o.fields, o.edits), nil
+		return wire.AppendBinaryRow(dst, row, o.fields, o.edits)
 	}
-	return wire.AppendTextRow(dst, row, o.fields, o.edits), nil
+	return wire.AppendTextRow(dst, row, o.fields, o.edits)
 }
 
 // value opens one physical value and appends to o.values what stands in the row in its place.
@@ -317,6 +344,9 @@ func (o *opener) finish() {
 // all of them are known to be as planned, so that an error takes the place of the whole resultset. An error means that
 // nothing of the current packet has gone to the client.
 func (o *opener) relay(r *wire.Reply, event wire.Event) error {
+	if done, err := o.relayHeld(r, event); done || err != nil {
+		return err
+	}
 	switch event {
 	case wire.EventColumnCount:
 		if err := o.start(r.Count); err != nil {
@@ -345,6 +375,15 @@ func (o *opener) relayDefinition(r *wire.Reply) error {
 	if len(o.ends) < len(o.columns) {
 		return r.Drop()
 	}
+	if o.holdsHead() {
+		o.hold.held = true
+		return r.Drop()
+	}
+	return o.writeHead(r)
+}
+
+// writeHead writes the column count and the definitions, in the place of the packet that r is at.
+func (o *opener) writeHead(r *wire.Reply) error {
 	var count [9]byte
 	if err := r.Replace(wire.AppendLenenc(count[:0], uint64(len(o.columns)))); err != nil {
 		return err

@@ -44,6 +44,8 @@ type preparedStatement struct {
 
 	// variants are in the order of their last use, the last used at the end.
 	variants []*variant
+	// described are the column definitions that the client's own text has, where the plan asks for them.
+	described [][]byte
 	// running is the variant of the last execution.
 	running *variant
 	// cursor opens the rows of an open cursor; nil when none are opened.
@@ -93,6 +95,9 @@ func (s *preparedStatement) wipe() {
 // passes tells whether the backend runs the statement as the client sent it.
 func (s *preparedStatement) passes() bool { return s.plan.Class == rewrite.Pass }
 
+// finished tells whether the evaluator finishes the statement, of which the backend knows nothing.
+func (s *preparedStatement) finished() bool { return s.plan.Class == rewrite.Residual }
+
 // prepare answers COM_STMT_PREPARE.
 func (x *executor) prepare(p wire.Packet) error {
 	x.prepared.last = nil
@@ -122,6 +127,8 @@ func (x *executor) prepare(p wire.Packet) error {
 		return x.client.Flush()
 	case s.passes():
 		return x.preparePass(s, p)
+	case s.finished():
+		return x.prepareResidual(s, snapshot)
 	}
 	return x.prepareSealed(s, snapshot)
 }
@@ -246,9 +253,21 @@ func (x *executor) prepareSealed(s *preparedStatement, snapshot *Snapshot) error
 	if err := r.statement(0, len(s.st.SQL())); err != nil {
 		return x.refuse(err)
 	}
+	if s.plan.Describe {
+		var err error
+		if s.described, err = x.describe(s.st.SQL()); err != nil {
+			return x.refuse(err)
+		}
+	}
+	x.described = s.described
 	o := x.newOpener(&s.st, s.plan, snapshot, true)
+	o.preparing = true
 	v, head, err := x.prepareVariant(string(r.out), len(r.binds), o)
 	if err != nil {
+		return x.refuse(err)
+	}
+	if err := x.prepareShown(s.st.SQL(), o); err != nil {
+		x.closeVariant(v)
 		return x.refuse(err)
 	}
 	x.sealing = true
@@ -418,8 +437,17 @@ func (x *executor) execute(p wire.Packet) error {
 		if err := x.restoreDiagnostics(&s.st); err != nil {
 			return x.refuse(err)
 		}
+		if answered, err := x.restoreWarnings(&s.st, s.plan, true, false); answered || err != nil {
+			if err != nil {
+				err = x.refuse(err)
+			}
+			return err
+		}
 		x.countClass(classPass)
 		return x.executePass(s, p, e, flags)
+	case s.finished():
+		x.countClass(classResidual)
+		return x.executeResidual(s, e, snapshot)
 	}
 	x.countClass(classSealed)
 	if err := x.executeSealed(s, e, snapshot); err != nil {
@@ -551,6 +579,9 @@ func (x *executor) executePass(s *preparedStatement, p wire.Packet, e *wire.Exec
 	}
 	x.reply.Start(x.backend, x.client, wire.ExecuteReply(flags), x.caps)
 	x.binary = true
+	if endsWarnings(s.plan) {
+		x.area.begin()
+	}
 	ok, err := x.relay(s.plan, nil, x.scrubsRows(s.plan))
 	if err != nil {
 		return err
@@ -626,12 +657,15 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 	if err := x.keys.writable(s.plan.Writes); err != nil {
 		return err
 	}
+	if err := x.meets(&s.st, s.plan); err != nil {
+		return err
+	}
 	push, err := x.preparedPush(s, e)
 	if err != nil {
 		return err
 	}
 	defer push.drop()
-	request, v, err := x.renderExecute(s, e)
+	request, v, err := x.renderExecute(s, e, snapshot)
 	if err != nil {
 		return err
 	}
@@ -679,7 +713,7 @@ func (x *executor) preparedPush(s *preparedStatement, e *wire.Execute) (*push, e
 
 // renderExecute renders the statement, finds or prepares the variant for its text, and makes the request that executes it.
 // The request is valid until the next one.
-func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute) ([]byte, *variant, error) {
+func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute, snapshot *Snapshot) ([]byte, *variant, error) {
 	away, err := x.settle(&s.st, s.plan)
 	if err != nil {
 		return nil, nil, err
@@ -690,18 +724,27 @@ func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute) ([]byte,
 		r.vals.charset = s.charset
 	}
 	defer x.keep(r)
-	if s.plan.Before != nil {
-		b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {
-			return x.executeBefore(s, r, e, row)
-		}}
-		old, err := b.read()
-		if err != nil {
-			return nil, nil, err
+	err = x.resolved(r, x.written(s.plan, snapshot), func(gather bool) error {
+		if s.plan.Before != nil {
+			b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {
+				return x.executeBefore(s, r, e, row)
+			}}
+			if gather && s.plan.Before.Owners == 0 {
+				b.run = readNothing
+			}
+			old, err := b.read()
+			if err != nil {
+				return err
+			}
+			r.old = old
+			b.restart()
 		}
-		r.old = old
-		b.restart()
+		return r.statement(0, len(s.st.SQL()))
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := r.statement(0, len(s.st.SQL())); err != nil {
+	if err := x.expectWarnings(r); err != nil {
 		return nil, nil, err
 	}
 	v, err := x.variantOf(s, r)
@@ -778,14 +821,17 @@ func (x *executor) executeBefore(s *preparedStatement, r *renderer, e *wire.Exec
 
 // relayExecute relays the reply to a sealed execution. The opener of a cursor stays with the statement.
 func (x *executor) relayExecute(s *preparedStatement, snapshot *Snapshot, flags uint8) (ok bool, err error) {
+	x.described = s.described
 	o := x.newOpener(&s.st, s.plan, snapshot, true)
 	kind := wire.ExecuteReply(flags)
 	if kind == wire.ReplyCursor {
-		own := opener{keys: o.keys, conv: o.conv, schema: o.schema, caps: o.caps, binary: true, outputs: o.outputs, names: o.names}
+		own := opener{keys: o.keys, conv: o.conv, schema: o.schema, caps: o.caps, binary: true, outputs: o.outputs, names: o.names,
+			shown: o.shown, mode: o.mode, described: o.described}
 		o = &own
 	}
 	x.reply.Start(x.backend, x.client, kind, x.caps)
 	x.binary = true
+	x.area.begin()
 	ok, err = x.relay(s.plan, o, false)
 	if err != nil {
 		return false, err
@@ -810,7 +856,7 @@ func (x *executor) fetch(p wire.Packet) error {
 	if s.local() {
 		return x.refuse(&fault{code: 1421, state: "HY000", message: fmt.Sprintf("The statement (%d) has no open cursor.", f.Statement)})
 	}
-	if !s.passes() && s.cursor == nil {
+	if !s.passes() && s.cursor == nil || s.running == nil {
 		return x.refuse(&fault{code: 1421, state: "HY000", message: fmt.Sprintf("The statement (%d) has no open cursor.", f.Statement)})
 	}
 	wire.SetStatement(p.Payload, s.running.id)
@@ -902,7 +948,7 @@ func (x *executor) resetStatement(p wire.Packet) error {
 	}
 	s.dropLong()
 	s.cursor = nil
-	if s.local() {
+	if s.local() || s.running == nil {
 		return x.answerOK(false)
 	}
 	wire.SetStatement(p.Payload, s.running.id)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"latchkey/keystore"
+	"latchkey/proxy/evaluator"
 )
 
 // Protection is what a Server needs to protect columns. All of it is shared by the sessions and must stay usable as long as
@@ -11,6 +12,15 @@ import (
 type Protection struct {
 	// Schema gives the backend's schema and the plans. Its Run must be running.
 	Schema *SchemaLoader
+	// Evaluator finishes what MariaDB must finish on plaintext; nil or switched off for none. Schema starts it.
+	Evaluator *evaluator.Evaluator
+	// SchemaMAC makes the MAC of an annotation's body; nil when there is no fleet secret, and then no column is declared
+	// protected through the proxy.
+	SchemaMAC func(body []byte) []byte
+	// MaxRows and MaxBytes bound what one statement may open for the evaluator: rows, and bytes of plaintext. 0 means 200,000
+	// and 64 MiB. All statements together may open as many bytes as eight of them.
+	MaxRows  int
+	MaxBytes int64
 	// Services are the service keys.
 	Services *keystore.ServiceKeys
 	// Cache opens the account keys that clients push.
@@ -27,6 +37,9 @@ type Protection struct {
 	KeyringIdle time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	// loaded is what the statements of all sessions have open in the evaluator.
+	loaded budget
 }
 
 // Account is a login that cannot push a key.

@@ -29,8 +29,11 @@ type executor struct {
 
 	facts       facts
 	diagnostics diagnostics
+	area        diagnosticsArea
 	// sealing says that a sealed statement has run, so that warnings may quote cells.
 	sealing bool
+	// tablesLocked says that LOCK TABLES is in force.
+	tablesLocked bool
 	// binary says that the rows of the running reply are those of the binary protocol.
 	binary bool
 
@@ -42,6 +45,8 @@ type executor struct {
 	prepared  preparedStatements
 	sideReply wire.Reply
 	opener    opener
+	// described are the column definitions of the statement at hand, where its plan asks for them.
+	described [][]byte
 	scratch   scratch
 	// fat says that the buffers hold more than those of an idle session should.
 	fat bool
@@ -259,12 +264,22 @@ func (x *executor) carryOut(j *job) (ok bool, err error) {
 	if err := x.restoreDiagnostics(j.st); err != nil {
 		return false, x.refuse(err)
 	}
+	if answered, err := x.restoreWarnings(j.st, j.plan, false, j.more); answered || err != nil {
+		if err != nil {
+			err = x.refuse(err)
+		}
+		return answered, err
+	}
 	if j.plan.Prepare != nil || j.plan.Execute != nil {
 		return x.dynamic(j)
 	}
-	if j.plan.Class == rewrite.Pass {
+	switch j.plan.Class {
+	case rewrite.Pass:
 		x.countClass(classPass)
 		return x.pass(j)
+	case rewrite.Residual:
+		x.countClass(classResidual)
+		return x.residual(j)
 	}
 	x.countClass(classSealed)
 	return x.sealed(j)
@@ -291,11 +306,17 @@ func (x *executor) sendQuery(text []byte) error {
 
 // sealed renders the statement, sends it and opens what comes back.
 func (x *executor) sealed(j *job) (ok bool, err error) {
+	if err := x.meets(j.st, j.plan); err != nil {
+		return false, x.refuse(err)
+	}
 	push, err := x.openPush(j)
 	if err != nil {
 		return false, x.refuse(err)
 	}
 	defer push.drop()
+	if err := x.describeJob(j); err != nil {
+		return false, x.refuse(err)
+	}
 	text, err := x.renderQuery(j)
 	if err != nil {
 		return false, x.refuse(err)
@@ -327,15 +348,21 @@ func (x *executor) renderQuery(j *job) ([]byte, error) {
 	r := x.newRenderer(renderText, j.st, j.plan, nil)
 	defer x.keep(r)
 	r.away = away
-	if j.plan.Before != nil {
-		old, err := x.readBefore(r)
-		if err != nil {
-			return nil, err
+	err = x.resolved(r, x.written(j.plan, j.snapshot), func(gather bool) error {
+		if j.plan.Before != nil {
+			old, err := x.readBefore(r, gather)
+			if err != nil {
+				return err
+			}
+			r.old = old
+			r.out = r.out[:0]
 		}
-		r.old = old
-		r.out = r.out[:0]
+		return r.statement(j.from, j.to)
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := r.statement(j.from, j.to); err != nil {
+	if err := x.expectWarnings(r); err != nil {
 		return nil, err
 	}
 	return r.out, x.fits(len(r.out))
@@ -355,7 +382,7 @@ func (x *executor) fits(length int) error {
 // newRenderer makes a renderer over the session's memory; keep gives the memory back.
 func (x *executor) newRenderer(mode renderMode, st *rewrite.Statement, plan *rewrite.Plan, params []wire.Param) *renderer {
 	return &renderer{
-		mode: mode, plan: plan, st: st, conv: &x.facts.conv, at: nowhere,
+		mode: mode, plan: plan, st: st, conv: &x.facts.conv, mac: x.env.SchemaMAC, at: nowhere,
 		vals:   &values{st: st, params: params, buffer: x.scratch.literal},
 		sealer: &sealer{keys: &x.keys, weights: x.scratch.weights},
 		out:    x.scratch.out[:0], binds: x.scratch.binds[:0],
@@ -367,6 +394,8 @@ func (x *executor) keep(r *renderer) {
 	x.scratch.out, x.scratch.canonical, x.scratch.cell = r.out[:0], r.canonical, r.cell
 	x.scratch.expanded, x.scratch.binds = r.expanded, r.binds[:0]
 	clear(r.vals.buffer[:cap(r.vals.buffer)])
+	r.conversion.wipe()
+	r.sealer.forgetKnown()
 	x.scratch.literal, x.scratch.weights = r.vals.buffer, r.sealer.weights
 	x.server.metrics.cellsSealed.Add(float64(r.sealer.sealed))
 }
@@ -419,10 +448,14 @@ func (x *executor) shrink(limit int) (fat bool) {
 func (x *executor) newOpener(st *rewrite.Statement, plan *rewrite.Plan, snapshot *Snapshot, binary bool) *opener {
 	o := &x.opener
 	o.keys, o.conv, o.schema, o.caps, o.binary = &x.keys, &x.facts.conv, snapshot.Schema, x.caps, binary
-	o.outputs, o.names = nil, nil
+	o.outputs, o.names, o.shown, o.mode, o.described, o.preparing = nil, nil, plan.Shown, x.facts.Mode, nil, false
+	if plan.Describe {
+		o.described = x.described
+	}
 	if plan.Opens {
 		o.outputs, o.names = plan.Outputs, outputNames(st, plan.Outputs)
 	}
+	o.computed = &computed{x: x, st: st, plan: plan, snapshot: snapshot}
 	return o
 }
 
@@ -451,6 +484,9 @@ func (x *executor) relayQuery(j *job, o *opener) (ok bool, err error) {
 	x.reply.Start(x.backend, x.client, wire.ReplyQuery, x.caps)
 	x.reply.More = j.more
 	x.binary = false
+	if o != nil || endsWarnings(j.plan) {
+		x.area.begin()
+	}
 	ok, err = x.relay(j.plan, o, x.scrubsRows(j.plan))
 	if err != nil {
 		return false, err
@@ -484,7 +520,12 @@ func (x *executor) relay(plan *rewrite.Plan, o *opener, scrub bool) (ok bool, er
 			ok = false
 			err = x.relayError(plan, o != nil)
 		case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
-			err = x.sawEnd(event)
+			if err = x.sawEnd(event); err == nil && o != nil {
+				err = x.patchWarnings(event)
+			}
+			if err == nil && o != nil && !r.Aborted() {
+				err = o.relay(r, event)
+			}
 		case wire.EventInfile:
 			err = x.infileFor(plan)
 		default:
@@ -571,6 +612,9 @@ func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 	if plan.Effects&rewrite.ChangesSchema != 0 {
 		x.env.Schema.Invalidate()
 	}
+	if ok {
+		x.followed(st, plan)
+	}
 }
 
 // usedDatabase records the database of a USE that succeeded.
@@ -598,8 +642,10 @@ func (x *executor) refuse(err error) error {
 	x.request.secret = true
 	var backend *backendError
 	if err = x.present(err); !errors.As(err, &backend) {
+		x.failedAbout(errPacket(err), aboutError(err))
 		return x.session.refuse(err)
 	}
+	x.failed(backend.ERR)
 	if err := x.answer().ERR(backend.ERR); err != nil {
 		return err
 	}
@@ -622,9 +668,11 @@ func (x *executor) errorPacket(err error) wire.ERR {
 	err = x.present(err)
 	var backend *backendError
 	if errors.As(err, &backend) {
+		x.failed(backend.ERR)
 		return backend.ERR
 	}
 	e := errPacket(err)
+	x.failedAbout(e, aboutError(err))
 	x.server.metrics.refused(e.Code)
 	return e
 }

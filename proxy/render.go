@@ -44,6 +44,8 @@ type oldCells struct {
 	owners [][]rowOwner
 	// moved has, for each column of Before, the cells that are sealed anew because their rows get another owner.
 	moved [][]movedCell
+	// rows counts the old rows.
+	rows int
 }
 
 // renderer writes the text that carries out a plan: the client's own bytes between the plan's edits, and pure ASCII that
@@ -54,8 +56,16 @@ type renderer struct {
 	st     *rewrite.Statement
 	vals   *values
 	sealer *sealer
-	conv   *logical.Session
-	old    oldCells
+	// mac makes the MAC of an annotation; nil when there is no fleet secret.
+	mac  func(body []byte) []byte
+	conv *logical.Session
+	old  oldCells
+	// warnings are those about values that the type's implicit default stands for: of rows of an INSERT, and of assignments.
+	warnings, assignWarnings []diagnosis
+	// conversion has the values that the evaluator converted; nil before it was asked.
+	conversion *conversion
+	// assigning is set while the new value of an assignment is rendered.
+	assigning bool
 	// away has the cells of kind a that searches have to name.
 	away awayCells
 	// nested is set while the SELECT of Before is rendered: its source pieces carry the statement's edits.
@@ -248,6 +258,9 @@ func (r *renderer) piece(p *rewrite.Piece) error {
 		}
 		return r.sealed(p.Column, &p.Values[0], p.Owner)
 	case rewrite.PieceRange:
+		if p.Loose {
+			return r.loosely(p)
+		}
 		return r.rangeCondition(p)
 	case rewrite.PieceAssign:
 		return r.assign(p)
@@ -256,9 +269,13 @@ func (r *renderer) piece(p *rewrite.Piece) error {
 	case rewrite.PieceSameOwner:
 		r.sameOwner(p)
 		return nil
+	case rewrite.PieceAnnotation:
+		return r.annotation(p.Text)
 	case rewrite.PieceTagOf:
 		r.out = fmt.Appendf(r.out, "LEFT(%s,%d)", p.Left, cell.PrefixSize)
 		return nil
+	case rewrite.PieceLimit:
+		return r.limit(p)
 	}
 	return errOperand
 }
@@ -324,12 +341,19 @@ func (r *renderer) sealedFor(column *rewrite.Protected, value *rewrite.Value, ow
 		}
 		return nil
 	}
+	if done, ok := r.conversion.value(token); ok && value.Kind != rewrite.ValueImplicit {
+		return r.converted(column, value, done, owner)
+	}
 	op, err := r.vals.operand(value, token)
 	switch {
 	case err != nil:
-		return r.valueFault(column, err)
-	case op.null && r.plan.RefuseNull && !column.Nullable:
-		return errNotPossible(column, "NULL cannot be stored, and in this sql_mode or under IGNORE MariaDB would store another value; write that value")
+		return r.unconverted(column, err)
+	case op.implicit:
+		return r.implicit(column, value, owner)
+	case op.null && nullIsNow(column):
+		return r.unconverted(column, logical.ErrNotPlain)
+	case op.null && r.plan.RefuseNull && !column.Nullable && !r.refusesNull():
+		return r.implicit(column, value, owner)
 	case op.null:
 		r.null(value)
 		return nil
@@ -343,16 +367,20 @@ func (r *renderer) sealedFor(column *rewrite.Protected, value *rewrite.Value, ow
 func (r *renderer) sealedOperand(column *rewrite.Protected, op operand, owner rowOwner) error {
 	canonical, err := column.Type.Canonical(r.canonical[:0], op.in, r.conv)
 	if err != nil {
-		return errConversion(column, err)
+		return r.unconverted(column, err)
 	}
 	r.canonical = canonical[:0]
+	defer clear(canonical)
+	return r.cellOf(column, owner, canonical)
+}
+
+// cellOf seals a value in a row of owner and renders the cell.
+func (r *renderer) cellOf(column *rewrite.Protected, owner rowOwner, canonical []byte) (err error) {
 	if r.mode == renderText {
 		r.cell = r.cell[:0]
 	}
 	start := len(r.cell)
-	r.cell, err = r.sealer.seal(r.cell, column, owner, canonical)
-	clear(canonical)
-	if err != nil {
+	if r.cell, err = r.sealer.seal(r.cell, column, owner, canonical); err != nil {
 		return err
 	}
 	r.literal(slices.Clip(r.cell[start:]))
@@ -666,6 +694,8 @@ func (r *renderer) keyIs(p *rewrite.Piece, ids []cell.KeyID) {
 
 // newValue renders what an assignment assigns.
 func (r *renderer) newValue(p *rewrite.Piece) error {
+	r.assigning = true
+	defer func() { r.assigning = false }()
 	if p.NewText != "" {
 		r.out = append(r.out, p.NewText...)
 		return nil

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"latchkey/proxy/evaluator"
 	"latchkey/rewrite"
 )
 
@@ -27,6 +28,9 @@ type SchemaConfig struct {
 	KeystoreDatabase string
 	// Verify tells whether mac is the MAC of an annotation's body; nil verifies none.
 	Verify func(body, mac []byte) bool
+	// Evaluator is started, with the backend's settings, as soon as the schema has something protected; nil for none. Whoever
+	// made it closes it.
+	Evaluator *evaluator.Evaluator
 	// Logger gets one record for every change of state; nil means slog.Default.
 	Logger *slog.Logger
 
@@ -104,6 +108,9 @@ type SchemaLoader struct {
 
 	plans rewrite.CacheStats
 
+	// tables is the logical schema in the evaluator.
+	tables *logicalTables
+
 	// Of Run's goroutine alone.
 	epoch uint64
 }
@@ -127,6 +134,7 @@ func NewSchemaLoader(cfg SchemaConfig, policy *rewrite.Policy) *SchemaLoader {
 		l.log = slog.Default()
 	}
 	l.policy.Store(policy)
+	l.tables = newLogicalTables()
 	return l
 }
 
@@ -315,7 +323,7 @@ func (l *SchemaLoader) load(conn *schemaConn) (*ddlWatch, error) {
 		}
 		watch.blind = read.lacksProcess
 		l.publish(read, policy, generation)
-		return watch, nil
+		return watch, l.startEvaluator(conn)
 	}
 }
 

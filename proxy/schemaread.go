@@ -42,14 +42,14 @@ type schemaReader struct {
 func readSchema(conn *schemaConn, keystoreDatabase string, progress func()) (*schemaRead, error) {
 	r := &schemaReader{
 		conn: conn, hash: sha256.New(), transactional: map[string]bool{},
-		schema: &rewrite.Schema{Databases: map[string]map[string]*rewrite.Table{}, KeystoreDatabase: keystoreDatabase},
+		schema: &rewrite.Schema{Collations: map[string]string{}, Databases: map[string]map[string]*rewrite.Table{}, KeystoreDatabase: keystoreDatabase},
 	}
 	r.read = &schemaRead{schema: r.schema}
 	for _, step := range []struct {
 		name string
 		do   func() error
 	}{
-		{"server", r.server}, {"engines", r.engines}, {"grants", r.readGrants}, {"tables", r.tables}, {"columns", r.columns},
+		{"server", r.server}, {"engines", r.engines}, {"grants", r.readGrants}, {"collations", r.collations}, {"catalog", r.catalog}, {"tables", r.tables}, {"columns", r.columns},
 		{"statistics", r.statistics}, {"views", r.views}, {"triggers", r.triggers}, {"routines", r.routines},
 		{"events", r.events}, {"check constraints", r.checks}, {"foreign keys", r.foreignKeys}, {"partitions", r.partitions},
 	} {
@@ -82,10 +82,11 @@ func (r *schemaReader) rows(query string, do func(row schemaRow) error) error {
 }
 
 func (r *schemaReader) server() error {
-	return r.rows("SELECT VERSION(), @@global.lower_case_table_names, @@global.system_time_zone, @@global.time_zone", func(row schemaRow) error {
+	return r.rows("SELECT VERSION(), @@global.lower_case_table_names, @@global.system_time_zone, @@global.time_zone, @@global.explicit_defaults_for_timestamp", func(row schemaRow) error {
 		r.schema.ServerVersion = serverVersion(row.text(0))
 		r.schema.LowerCaseTableNames = int(row.number(1))
 		r.read.systemTimeZone, r.read.timeZone = row.text(2), row.text(3)
+		r.schema.ImplicitTimestamps = row.text(4) == "0"
 		if r.schema.ServerVersion == 0 {
 			return fmt.Errorf("the server's version is not one of MariaDB")
 		}
@@ -116,10 +117,28 @@ func (r *schemaReader) engines() error {
 	})
 }
 
-func (r *schemaReader) tables() error {
-	const query = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES"
+func (r *schemaReader) collations() error {
+	return r.rows("SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA ORDER BY SCHEMA_NAME", func(row schemaRow) error {
+		r.schema.Collations[r.schema.TableKey(row.text(0))] = row.text(1)
+		return nil
+	})
+}
+
+// catalog reads which columns the tables of information_schema have: they are others in every version.
+func (r *schemaReader) catalog() error {
+	r.schema.Catalog = map[string][]string{}
+	query := "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='information_schema'" +
+		" AND TABLE_NAME IN ('" + strings.Join(rewrite.CatalogTables, "','") + "') ORDER BY TABLE_NAME, ORDINAL_POSITION"
 	return r.rows(query, func(row schemaRow) error {
-		t := &rewrite.Table{Database: row.text(0), Name: row.text(1)}
+		r.schema.Catalog[row.text(0)] = append(r.schema.Catalog[row.text(0)], row.text(1))
+		return nil
+	})
+}
+
+func (r *schemaReader) tables() error {
+	const query = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION FROM information_schema.TABLES"
+	return r.rows(query, func(row schemaRow) error {
+		t := &rewrite.Table{Database: row.text(0), Name: row.text(1), Collation: row.text(4)}
 		switch row.text(2) {
 		case "BASE TABLE", "SYSTEM VERSIONED":
 			t.Kind = rewrite.BaseTable
@@ -169,14 +188,18 @@ func (r *schemaReader) columns() error {
 }
 
 func (r *schemaReader) statistics() error {
-	const query = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, INDEX_TYPE, COLUMN_NAME, SUB_PART, COLLATION" +
+	ignored := "IGNORED"
+	if r.schema.ServerVersion < 100600 {
+		ignored = "'NO'"
+	}
+	query := "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, INDEX_TYPE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_COMMENT, " + ignored +
 		" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA" + notSystem + " ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
 	return r.rows(query, r.onTable(func(t *rewrite.Table, row schemaRow) {
 		var index *rewrite.Index
 		if n := len(t.Indexes); n > 0 && t.Indexes[n-1].Name == row.text(2) {
 			index = t.Indexes[n-1]
 		} else {
-			index = &rewrite.Index{Name: row.text(2), Unique: row.text(3) == "0", Kind: row.text(4)}
+			index = &rewrite.Index{Name: row.text(2), Unique: row.text(3) == "0", Kind: row.text(4), Comment: row.text(8), Ignored: row.yes(9)}
 			t.Indexes = append(t.Indexes, index)
 		}
 		index.Parts = append(index.Parts, rewrite.IndexPart{Column: row.text(5), Prefix: int(row.number(6)), Descending: row.text(7) == "D"})

@@ -55,7 +55,7 @@ func scrubError(e wire.ERR) wire.ERR {
 		return e
 	}
 	if name, ok := keyName(e.Message); ok && e.Code == codeDuplicate {
-		e.Message = fmt.Sprintf("Duplicate entry for key '%s'", name)
+		e.Message = fmt.Sprintf("Duplicate entry '(sealed)' for key '%s'", name)
 		return e
 	}
 	e.Message = fmt.Sprintf("Latchkey: MariaDB refused the statement with error %d; its text quotes stored cells and is withheld", e.Code)
@@ -104,6 +104,7 @@ func (x *executor) relayError(plan *rewrite.Plan, sealed bool) error {
 	if scrubbed.Code != e.Code {
 		x.server.metrics.refused(scrubbed.Code)
 	}
+	x.failed(scrubbed)
 	return x.reply.Replace(scrubbed.Append(nil))
 }
 

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"latchkey/keystore"
@@ -170,6 +172,75 @@ type sealer struct {
 	weights []byte
 	// sealed counts cells for the metrics.
 	sealed uint64
+	// known are sort weights that the evaluator computed for values of this statement, wanted those that it is still to
+	// compute. With gather a value whose weights are not known is only noted.
+	known  map[string][]byte
+	wanted []wantedWeights
+	gather bool
+	// ask, when set, has the evaluator compute what is wanted at once, where values come one by one.
+	ask func(*sealer) error
+}
+
+// wantedWeights is a value of which the evaluator is asked for the sort weights.
+type wantedWeights struct {
+	key       string
+	column    *rewrite.Protected
+	canonical []byte
+}
+
+// weigh gives the sort weights of a value. They are valid until the next call.
+func (s *sealer) weigh(column *rewrite.Protected, canonical []byte) ([]byte, error) {
+	weights, err := column.Type.Weights(s.weights[:0], canonical)
+	if err == nil {
+		s.weights = weights[:0]
+		return weights, nil
+	}
+	if !errors.Is(err, logical.ErrNotPlain) || !column.Type.Weighable() {
+		return nil, errConversion(column, err)
+	}
+	key := column.Type.Collation + "\x00" + string(canonical)
+	if weights, ok := s.known[key]; ok && weights != nil {
+		s.weights = append(s.weights[:0], weights...)
+		return s.weights, nil
+	}
+	if !s.gather && s.ask == nil {
+		return nil, errUnweighed
+	}
+	if _, noted := s.known[key]; !noted {
+		s.learn(key, nil)
+		s.wanted = append(s.wanted, wantedWeights{key, column, bytes.Clone(canonical)})
+	}
+	if s.gather {
+		return nil, nil
+	}
+	if err := s.ask(s); err != nil {
+		return nil, err
+	}
+	return s.known[key], nil
+}
+
+// learn notes the weights of a value, nil while they are only wanted.
+func (s *sealer) learn(key string, weights []byte) {
+	if s.known == nil {
+		s.known = make(map[string][]byte)
+	}
+	s.known[key] = weights
+}
+
+// forgetKnown drops the weights that the evaluator computed.
+func (s *sealer) forgetKnown() {
+	for _, weights := range s.known {
+		clear(weights)
+	}
+	s.known = nil
+}
+
+// forgetWanted wipes the values that the evaluator was asked about.
+func (s *sealer) forgetWanted() {
+	for _, w := range s.wanted {
+		clear(w.canonical)
+	}
+	s.wanted = nil
 }
 
 // seal appends to dst the cell of a value of column in a row of owner, given as its canonical text. canonical must not
@@ -219,13 +290,12 @@ func (s *sealer) sealTo(dst []byte, column *rewrite.Protected, t *sealTarget, ca
 
 // tag computes the search tag of a value under one index key.
 func (s *sealer) tag(column *rewrite.Protected, index *cell.IndexKey, canonical []byte) (cell.Tag, error) {
-	weights, err := column.Type.Weights(s.weights[:0], canonical)
+	weights, err := s.weigh(column, canonical)
 	if err != nil {
-		return cell.Tag{}, errConversion(column, err)
+		return cell.Tag{}, err
 	}
 	tag := index.Tag(weights)
 	clear(weights)
-	s.weights = weights[:0]
 	return tag, nil
 }
 
@@ -257,15 +327,12 @@ func (s *sealer) equalsDefault(column *rewrite.Protected, canonical []byte) (boo
 	if !column.HasOnEmpty || column.OnEmpty == nil {
 		return false, nil
 	}
-	value, err := column.Type.Weights(nil, canonical)
+	value, err := s.weigh(column, canonical)
 	if err != nil {
-		return false, errConversion(column, err)
+		return false, err
 	}
-	byDefault, err := column.Type.Weights(nil, column.OnEmpty)
-	if err != nil {
-		return false, errConversion(column, err)
-	}
-	equal := string(value) == string(byDefault)
-	clear(value)
-	return equal, nil
+	value = bytes.Clone(value)
+	defer clear(value)
+	byDefault, err := s.weigh(column, column.OnEmpty)
+	return bytes.Equal(value, byDefault), err
 }

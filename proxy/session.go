@@ -64,6 +64,7 @@ type session struct {
 	// Set by the session and used by the sweeper and by Shutdown.
 	phase      atomic.Int32
 	wakes      atomic.Uint32
+	evaluating evaluation
 	clientGone atomic.Bool // the sweeper found the client gone and closed the backend connection
 
 	clientSocket net.Conn // what was accepted; constant

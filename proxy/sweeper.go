@@ -78,6 +78,11 @@ func (s *session) watch() {
 		if peek(s.clientSocket) == peerClosed {
 			s.clientGone.Store(true)
 			_ = s.backendSocket.Close()
+			s.interruptEvaluator()
+		}
+		// While the evaluator works the backend is silent, unless it was told to end the connection.
+		if s.evaluating.Load() != nil && peek(s.backendSocket) == peerClosed {
+			s.interruptEvaluator()
 		}
 	}
 }

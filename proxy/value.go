@@ -48,6 +48,8 @@ type operand struct {
 	in logical.Input
 	// null and dflt say that the value is NULL or the word DEFAULT; in is empty then.
 	null, dflt bool
+	// implicit says that the value is the implicit default of the type.
+	implicit bool
 }
 
 // errOperand says that the plan names a token that holds no such value. It never happens with a plan of the same shape.
@@ -60,6 +62,8 @@ func (v *values) operand(value *rewrite.Value, i int) (operand, error) {
 		return operand{null: true}, nil
 	case rewrite.ValueDefault:
 		return operand{dflt: true}, nil
+	case rewrite.ValueImplicit:
+		return operand{implicit: true}, nil
 	case rewrite.ValueTrue:
 		return operand{in: logical.Input{Kind: logical.InputTrue, Negative: value.Negative}}, nil
 	case rewrite.ValueFalse:
@@ -72,12 +76,18 @@ func (v *values) operand(value *rewrite.Value, i int) (operand, error) {
 	return operand{}, errOperand
 }
 
+// number gives the number of the parameter whose marker is real token i.
+func (v *values) number(i int) int {
+	n, _ := slices.BinarySearch(v.paramMarkers(), v.st.Token(i).Start)
+	return n
+}
+
 // param reads the parameter whose marker is real token i.
 func (v *values) param(value *rewrite.Value, i int) (operand, error) {
 	if v.st.Token(i).Kind != rewrite.TokParam {
 		return operand{}, errOperand
 	}
-	n, _ := slices.BinarySearch(v.paramMarkers(), v.st.Token(i).Start)
+	n := v.number(i)
 	if n >= len(v.params) {
 		return operand{}, errOperand
 	}

@@ -91,7 +91,7 @@ func (a *alteration) block(format string, args ...any) {
 
 func (a *alteration) run() {
 	drops, adds := a.indexes()
-	var columns, guards []string
+	var columns []string
 	for _, c := range a.table.Columns {
 		if c.Protected == nil {
 			continue
@@ -99,24 +99,22 @@ func (a *alteration) run() {
 		if modify := a.column(c); modify != "" {
 			columns = append(columns, modify)
 		}
-		if a.table.guard(c.Name) == nil {
-			guards = append(guards, "ADD CONSTRAINT "+quoteName(a.guardName(c.Name))+" CHECK ("+guardClause(c.Name)+")")
-		}
 	}
-	a.clauses = slices.Concat(drops, columns, guards, adds)
+	a.clauses = slices.Concat(drops, columns, adds)
 }
 
-// guardName gives a name for the guard that the table does not use yet.
-func (a *alteration) guardName(column string) string {
-	name := guardName(column)
-	for n := 2; slices.ContainsFunc(a.table.Checks, func(check CheckConstraint) bool {
-		return !check.OfColumn && strings.EqualFold(check.Name, name)
-	}); n++ {
-		suffix := fmt.Sprintf("_%d", n)
-		runes := []rune(guardName(column))
-		name = string(runes[:min(len(runes), 64-len(suffix))]) + suffix
+// check gives the CHECK of a protected column's definition: its guard, unless that is a constraint of the table, and what
+// else it has.
+func (a *alteration) check(c *Column) string {
+	for _, check := range a.table.Checks {
+		if check.OfColumn && FoldName(check.Name) == FoldName(c.Name) && !isJSONCheck(check, c.Name) {
+			return " CHECK (" + check.Clause + ")"
+		}
 	}
-	return name
+	if a.table.guard(c.Name) != nil {
+		return ""
+	}
+	return " CHECK (" + guardClause(c.Name) + ")"
 }
 
 // column gives the MODIFY clause of a protected column, empty when it is ready or cannot be made so.
@@ -154,7 +152,7 @@ func (a *alteration) column(c *Column) string {
 	}
 	capacity, binary := c.capacity()
 	binary = binary && IsAnnotation(c.Comment) || binary && p.Conflict == nil
-	if binary && capacity >= need && declared.Nullable == c.Nullable && physicalDefaultFits(c, declared) && annotation == c.Comment {
+	if binary && capacity >= need && declared.Nullable == c.Nullable && physicalDefaultFits(c, declared) && annotation == c.Comment && a.table.guard(c.Name) != nil {
 		return ""
 	}
 	if !binary && a.o.HasRows(a.table.Database, a.table.Name) {
@@ -165,7 +163,7 @@ func (a *alteration) column(c *Column) string {
 	if !binary || capacity < need {
 		physical = a.physical(c, need)
 	}
-	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + attributes(c, declared) + " COMMENT " + quoteText(annotation)
+	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + physicalAttributes(declared, c.Invisible) + " COMMENT " + quoteText(annotation) + a.check(c)
 }
 
 // physical chooses the type, and counts what the columns before got towards the row.
@@ -177,26 +175,6 @@ func (a *alteration) physical(c *Column, need int64) string {
 		a.row += width
 	}
 	return physicalType(need, inRow)
-}
-
-// attributes are the physical NOT NULL, DEFAULT and INVISIBLE: empty stands for the declared default.
-func attributes(c *Column, declared *logical.Type) string {
-	var b strings.Builder
-	if declared.Nullable {
-		b.WriteString(" NULL")
-	} else {
-		b.WriteString(" NOT NULL")
-	}
-	switch {
-	case declared.HasDefault:
-		b.WriteString(" DEFAULT ''")
-	case declared.Nullable:
-		b.WriteString(" DEFAULT NULL")
-	}
-	if c.Invisible {
-		b.WriteString(" INVISIBLE")
-	}
-	return b.String()
 }
 
 // declare gives the type that the column is to have: that of its annotation, else that of the policy with what the policy
@@ -282,21 +260,16 @@ func (a *alteration) indexes() (drops, adds []string) {
 			a.block("%s: %s; %s", why.Object, why.Reason, why.Hint)
 			continue
 		}
-		parts, changed := a.prefixParts(index)
-		if !changed {
+		if a.settled(index) {
 			continue
 		}
 		name := quoteName(index.Name)
 		drops = append(drops, "DROP INDEX "+name)
-		if len(parts) == 0 {
-			a.dropped = append(a.dropped, fmt.Sprintf("%s: index %s is over cells without a search tag and finds nothing: it is dropped", a.table, name))
-			continue
+		if add := a.coverTags(index); add != "" {
+			adds = append(adds, "ADD "+add)
+		} else {
+			a.dropped = append(a.dropped, fmt.Sprintf("%s: nothing can take the place of index %s over cells: it is dropped", a.table, name))
 		}
-		kind := "INDEX "
-		if index.Unique {
-			kind = "UNIQUE INDEX "
-		}
-		adds = append(adds, "ADD "+kind+name+" ("+strings.Join(parts, ", ")+")")
 	}
 	return drops, adds
 }
@@ -334,32 +307,67 @@ func (a *alteration) indexBlocks(index *Index) *Finding {
 	return nil
 }
 
-// prefixParts gives the parts an index should have: prefixes of searchable columns, and nothing from the first column on
-// whose cells cannot be found.
-func (a *alteration) prefixParts(index *Index) (parts []string, changed bool) {
-	if index.Kind == "FULLTEXT" || index.Kind == "SPATIAL" || index.Kind == "RTREE" {
-		return nil, true
-	}
+// settled reports whether an index is what Latchkey makes of it: it covers search tags, or stands in by name for one that
+// finds nothing.
+func (a *alteration) settled(index *Index) bool {
+	_, annotated := ParseDeclaredIndex(index.Comment)
 	for _, part := range index.Parts {
-		text := quoteName(part.Column)
 		c := a.table.Column(part.Column)
-		switch {
-		case c == nil || c.Protected == nil:
-			if part.Prefix > 0 {
-				text += fmt.Sprintf("(%d)", part.Prefix)
-			}
-		case !c.Protected.Search:
-			return parts, true
-		default:
-			changed = changed || part.Prefix != TagPrefix
+		if c != nil && c.Protected != nil && (part.Prefix != TagPrefix || !c.Protected.Search && !annotated) {
+			return false
+		}
+	}
+	return true
+}
+
+// coverTags gives the index that takes the place of one over protected columns, empty when there can be none.
+func (a *alteration) coverTags(index *Index) string {
+	declared := &DeclaredIndex{Kind: "KEY"}
+	switch {
+	case index.Unique:
+		declared.Kind = "UNIQUE KEY"
+	case index.Kind == "FULLTEXT":
+		declared.Kind = "FULLTEXT KEY"
+	case index.Kind != "BTREE" && index.Kind != "HASH":
+		return ""
+	}
+	var parts []string
+	ignored := false
+	for n, part := range index.Parts {
+		text, prefix := quoteName(part.Column), part.Prefix
+		switch c := a.table.Column(part.Column); {
+		case c != nil && c.Protected != nil:
 			text += fmt.Sprintf("(%d)", TagPrefix)
+			ignored = ignored || n == 0 && !c.Protected.Search || declared.Fulltext()
+			if binaryColumn(c) {
+				prefix = 0 // it is of the cell
+			}
+		case declared.Fulltext():
+			return ""
+		case prefix > 0:
+			text += fmt.Sprintf("(%d)", prefix)
 		}
 		if part.Descending {
 			text += " DESC"
 		}
-		parts = append(parts, text)
+		parts, declared.Prefixes = append(parts, text), append(declared.Prefixes, prefix)
 	}
-	return parts, changed
+	if known, ok := ParseDeclaredIndex(index.Comment); ok && len(known.Prefixes) == len(parts) {
+		declared = known
+	} else if index.Comment != "" {
+		declared.Options = " COMMENT " + quoteShown(index.Comment)
+	}
+	comment, err := declared.Annotation()
+	if err != nil {
+		return ""
+	}
+	kind, end := "INDEX ", ""
+	if declared.Unique() {
+		kind = "UNIQUE INDEX "
+	} else if ignored && a.schema.ServerVersion >= 100600 {
+		end = " IGNORED"
+	}
+	return kind + quoteName(index.Name) + " (" + strings.Join(parts, ", ") + ") COMMENT " + quoteText(comment) + end
 }
 
 // quoteText writes a string literal for the sql_mode of the statements that Alters makes.

@@ -36,10 +36,9 @@ func TestAltersMakeAPlainColumnReady(t *testing.T) {
 	annotation := annotate(t, "entries.title", `varchar(200) COLLATE utf8mb4_bin NOT NULL COMMENT 'it''s \\ here'`)
 	want := "SET STATEMENT sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' FOR ALTER TABLE `journal`.`entries`\n" +
 		"  DROP INDEX `u`,\n  DROP INDEX `k```,\n" +
-		"  MODIFY COLUMN `title` VARBINARY(862) NOT NULL COMMENT " + quoteText(annotation) + ",\n" +
-		"  ADD CONSTRAINT `latchkey_title` CHECK (`title` is null or `title` = '' or left(`title`,3) = X'ff4c4b'),\n" +
-		"  ADD UNIQUE INDEX `u` (`user_id`, `title`(20)),\n" +
-		"  ADD INDEX `k``` (`title`(20) DESC, `user_id`)"
+		"  MODIFY COLUMN `title` VARBINARY(862) NOT NULL COMMENT " + quoteText(annotation) + " CHECK (`title` is null or `title` = '' or left(`title`,3) = X'ff4c4b'),\n" +
+		"  ADD UNIQUE INDEX `u` (`user_id`, `title`(20)) COMMENT 'latchkey:v1 index=UNIQUE KEY (0,0)',\n" +
+		"  ADD INDEX `k``` (`title`(20) DESC, `user_id`) COMMENT 'latchkey:v1 index=KEY (10,0)'"
 	if got.SQL != want || len(got.Notes) > 0 {
 		t.Errorf("SQL\n%s\nnotes %q, want\n%s", got.SQL, got.Notes, want)
 	}
@@ -104,7 +103,7 @@ func TestAltersNeverTouchRows(t *testing.T) {
 	table, policy := readyColumn(t)
 	table.Checks, table.Indexes[2].Parts[0].Prefix, table.Column("title").Bytes = nil, 0, 400
 	got = alterOf(t, table, policy.Databases["journal"]["entries"], true)
-	for _, want := range []string{"VARBINARY(862)", "ADD CONSTRAINT `latchkey_title`", "ADD INDEX `k` (`title`(20))"} {
+	for _, want := range []string{"VARBINARY(862)", " CHECK (`title` is null", "ADD INDEX `k` (`title`(20))"} {
 		if !strings.Contains(got.SQL, want) {
 			t.Errorf("a column of cells with rows: SQL %q, notes %q, want %q in it", got.SQL, got.Notes, want)
 		}
@@ -138,7 +137,9 @@ func TestAltersLeaveDecisionsToTheOperator(t *testing.T) {
 			table.Column("title").Comment = annotate(t, "a.b", "int") + "00"
 		}, "does not verify"},
 		{"generated", func(table *Table, tp *TablePolicy) { table.Column("title").Generated = true }, "generated"},
-		{"search over a type without", func(table *Table, tp *TablePolicy) { table.Column("title").Collation = "utf8mb4_czech_ci" }, "cannot be searched"},
+		{"search over a type without", func(table *Table, tp *TablePolicy) {
+			table.Column("title").Charset, table.Column("title").Collation = "latin2", "latin2_czech_cs"
+		}, "cannot be searched"},
 		{"owner missing", func(table *Table, tp *TablePolicy) { tp.Owner = "nobody" }, "owner"},
 		{"CHECK", func(table *Table, tp *TablePolicy) {
 			table.Checks = []CheckConstraint{{Name: "c", Clause: "`title` <> 'x'"}}
@@ -164,30 +165,36 @@ func TestAltersLeaveDecisionsToTheOperator(t *testing.T) {
 	}
 }
 
-func TestAltersDropUselessIndexes(t *testing.T) {
-	table := entriesTable(plainColumn("body"))
+func TestAltersKeepIndexesByName(t *testing.T) {
+	table := entriesTable(plainColumn("body"), plainColumn("plain"))
 	table.Indexes = []*Index{
-		{Name: "a", Kind: "BTREE", Parts: []IndexPart{{Column: "body", Prefix: 10}}},
+		{Name: "a", Kind: "BTREE", Comment: "it's", Parts: []IndexPart{{Column: "body", Prefix: 10}}},
 		{Name: "b", Kind: "BTREE", Parts: []IndexPart{{Column: "user_id"}, {Column: "body", Prefix: 10}, {Column: "id"}}},
 		{Name: "c", Kind: "FULLTEXT", Parts: []IndexPart{{Column: "body"}}},
+		{Name: "d", Kind: "FULLTEXT", Parts: []IndexPart{{Column: "body"}, {Column: "plain"}}},
 	}
 	got := alterOf(t, table, &TablePolicy{Columns: map[string]*ColumnPolicy{"body": {}}}, false)
-	for _, want := range []string{"DROP INDEX `a`", "DROP INDEX `b`", "DROP INDEX `c`", "ADD INDEX `b` (`user_id`)"} {
+	for _, want := range []string{"DROP INDEX `a`", "DROP INDEX `b`", "DROP INDEX `c`", "DROP INDEX `d`",
+		"ADD INDEX `a` (`body`(20)) COMMENT 'latchkey:v1 index=KEY (10) COMMENT ''it''''s'''", "ADD INDEX `b` (`user_id`, `body`(20), `id`) COMMENT 'latchkey:v1 index=KEY (0,10,0)'",
+		"ADD INDEX `c` (`body`(20)) COMMENT 'latchkey:v1 index=FULLTEXT KEY (0)'"} {
 		if !strings.Contains(got.SQL, want) {
 			t.Errorf("SQL %q lacks %q", got.SQL, want)
 		}
 	}
-	if strings.Count(got.SQL, "ADD INDEX") != 1 || len(got.Notes) != 2 {
-		t.Errorf("SQL %q, notes %q, want one index added and two dropped", got.SQL, got.Notes)
+	if strings.Count(got.SQL, "ADD INDEX") != 3 || len(got.Notes) != 1 {
+		t.Errorf("SQL %q, notes %q, want three indexes added and one dropped", got.SQL, got.Notes)
 	}
 }
 
-func TestAltersChooseAFreeGuardName(t *testing.T) {
-	table := entriesTable(plainColumn("x"))
-	table.Checks = []CheckConstraint{{Name: "latchkey_x", Clause: "`user_id` > 0"}}
-	got := alterOf(t, table, &TablePolicy{Columns: map[string]*ColumnPolicy{"x": {}}}, false)
-	if !strings.Contains(got.SQL, "ADD CONSTRAINT `latchkey_x_2` CHECK") {
-		t.Errorf("SQL %q, want the guard under another name", got.SQL)
+func TestAltersRepeatTheCheckOfAColumn(t *testing.T) {
+	table, policy := readyColumn(t)
+	kept := checkAnnotation{context: "entries.title", expression: "`title` <> ''", mac: testMAC([]byte("x"))}
+	kept.mac = testMAC([]byte(kept.body()))
+	clause := "(" + guardClause("title") + ") and ('" + kept.String() + checkMark + "`title` <> '')"
+	table.Checks, table.Column("title").Bytes = []CheckConstraint{{Name: "title", OfColumn: true, Clause: clause}}, 400
+	got := alterOf(t, table, policy.Databases["journal"]["entries"], true)
+	if !strings.HasSuffix(got.SQL, " CHECK ("+clause+")") {
+		t.Errorf("SQL %q does not end with the CHECK that the column had", got.SQL)
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	annotationMark    = "latchkey:"
 	annotationVersion = "v1 "
 	annotationContext = "context="
+	annotationEmpty   = "empty="
 	annotationMAC     = " mac="
 	maxAnnotationMAC  = 64
 )
@@ -28,6 +29,10 @@ type Annotation struct {
 	Context string
 	// Definition is the declared column definition, the application's own COMMENT included.
 	Definition string
+	// HasEmpty says that an empty physical value means Empty, in canonical form, where it does not mean the declared DEFAULT:
+	// rows from before the column, or from a time when it had another DEFAULT.
+	HasEmpty bool
+	Empty    []byte
 	// MAC authenticates Body.
 	MAC []byte
 }
@@ -77,6 +82,15 @@ func ParseAnnotation(comment string) (Annotation, error) {
 	if a.Context, ok = unescapeAnnotation(context, true); !ok {
 		return Annotation{}, errAnnotationForm
 	}
+	if value, has := strings.CutPrefix(definition, annotationEmpty); has {
+		if value, definition, ok = strings.Cut(value, " "); !ok {
+			return Annotation{}, errAnnotationForm
+		}
+		if value, ok = unescapeAnnotation(value, true); !ok {
+			return Annotation{}, errAnnotationForm
+		}
+		a.HasEmpty, a.Empty = true, []byte(value)
+	}
 	if a.Definition, ok = unescapeAnnotation(definition, false); !ok {
 		return Annotation{}, errAnnotationForm
 	}
@@ -91,7 +105,7 @@ func (a Annotation) check() error {
 	switch {
 	case a.Context == "" || a.Definition == "":
 		return errAnnotationEmpty
-	case strings.TrimSpace(a.Definition) != a.Definition, !utf8.ValidString(a.Context), !utf8.ValidString(a.Definition):
+	case strings.TrimSpace(a.Definition) != a.Definition, strings.HasPrefix(a.Definition, annotationEmpty), !utf8.ValidString(a.Context), !utf8.ValidString(a.Definition):
 		return errAnnotationForm
 	}
 	return nil
@@ -99,7 +113,11 @@ func (a Annotation) check() error {
 
 // Body is the text that the MAC covers: the annotation up to ` mac=`.
 func (a Annotation) Body() string {
-	return annotationMark + annotationVersion + annotationContext + escapeAnnotation(a.Context, true) + " " +
+	empty := ""
+	if a.HasEmpty {
+		empty = annotationEmpty + escapeAnnotation(string(a.Empty), true) + " "
+	}
+	return annotationMark + annotationVersion + annotationContext + escapeAnnotation(a.Context, true) + " " + empty +
 		escapeAnnotation(a.Definition, false)
 }
 
@@ -110,10 +128,10 @@ func (a Annotation) String() string { return a.Body() + annotationMAC + hex.Enco
 // column comment is an error: MariaDB would refuse it in strict mode and cut it elsewhere.
 func FormatAnnotation(context, definition string, mac func(body []byte) []byte) (string, error) {
 	a := Annotation{Context: context, Definition: definition}
-	if err := a.check(); err != nil {
+	body, err := a.unsigned()
+	if err != nil {
 		return "", err
 	}
-	body := a.Body()
 	a.MAC = mac([]byte(body))
 	if len(a.MAC) == 0 || len(a.MAC) > maxAnnotationMAC {
 		return "", errAnnotationEmpty
@@ -124,6 +142,20 @@ func FormatAnnotation(context, definition string, mac func(body []byte) []byte) 
 	}
 	return text, nil
 }
+
+// unsigned gives the body of an annotation that will fit a column comment with the MAC of the proxy.
+func (a Annotation) unsigned() (body string, err error) {
+	if err := a.check(); err != nil {
+		return "", err
+	}
+	if body = a.Body(); len(body)+len(annotationMAC)+2*proxyMAC > MaxAnnotation {
+		return "", errAnnotationLong
+	}
+	return body, nil
+}
+
+// proxyMAC is the length in bytes of the MAC that the proxy makes.
+const proxyMAC = 16
 
 // escapeAnnotation writes every byte that is not printable ASCII, and `%` and `\`, as % and two upper-case hexadecimal
 // digits. Without a backslash in it the comment reads the same in every sql_mode, and pure ASCII survives every character

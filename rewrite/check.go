@@ -77,7 +77,7 @@ func checkColumn(t *Table, c *Column, cp *ColumnPolicy) []Finding {
 		add(Info, "annotation-only", "it is protected by its annotation and the policy does not name it", "name it in the policy to choose key and search")
 	}
 	for _, check := range t.Checks {
-		if t.guard(c.Name) != nil && isGuard(check, c.Name) || check.OfColumn && isJSONCheck(check, c.Name) && !binaryColumn(c) {
+		if t.guard(c.Name) != nil && isGuard(check, c.Name) || isKeptCheck(check) || check.OfColumn && isJSONCheck(check, c.Name) && !binaryColumn(c) {
 			continue
 		}
 		if namesColumn(check.Clause, 0, c.Name) {
@@ -111,6 +111,9 @@ func checkIndexes(t *Table) []Finding {
 		for _, part := range index.Parts {
 			c := t.Column(part.Column)
 			if c == nil || c.Protected == nil {
+				continue
+			}
+			if _, standIn := ParseDeclaredIndex(index.Comment); standIn && !index.Unique && part.Prefix == TagPrefix {
 				continue
 			}
 			if f := checkIndexPart(t, index, part, c.Protected); f != nil {
@@ -440,12 +443,6 @@ func checkPacket(s *Schema, server ServerSettings) []Finding {
 	return findings
 }
 
-// guardName is the name of the guard CHECK of a column: at most the 64 characters of an identifier.
-func guardName(column string) string {
-	name := []rune("latchkey_" + column)
-	return string(name[:min(len(name), 64)])
-}
-
 // guardClause is the CHECK that lets into a column only NULL, the empty value and what starts with the magic of a cell. The
 // column is of a binary type, so that both comparisons are of bytes.
 func guardClause(column string) string {
@@ -464,7 +461,8 @@ func (t *Table) guard(column string) *CheckConstraint {
 }
 
 func isGuard(check CheckConstraint, column string) bool {
-	return squeeze(check.Clause) == squeeze(guardClause(column))
+	guard, _ := splitGuard(check.Clause)
+	return squeeze(guard) == squeeze(guardClause(column))
 }
 
 // isJSONCheck recognises what MariaDB adds to a column declared JSON.
@@ -483,42 +481,3 @@ func squeeze(expression string) string {
 }
 
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
-
-// physicalType is the type for cells of up to width bytes; inRow says that the row has room for a VARBINARY of them.
-func physicalType(width int64, inRow bool) string {
-	switch {
-	case inRow:
-		return fmt.Sprintf("VARBINARY(%d)", max(width, minVarbinary))
-	case width <= 1<<16-1:
-		return "BLOB"
-	case width <= 1<<24-1:
-		return "MEDIUMBLOB"
-	}
-	return "LONGBLOB"
-}
-
-// minVarbinary is the narrowest VARBINARY for cells: from here on the length takes two bytes, and the column can be widened
-// in place.
-const minVarbinary = 256
-
-// maxRow is what MariaDB allows for the fixed and variable parts of a row, BLOBs aside.
-// https://mariadb.com/kb/en/innodb-limitations/
-const maxRow = 65535
-
-// physicalRow estimates from above the bytes that the columns of t other than skip take of maxRow.
-func physicalRow(t *Table, skip *Column) int64 {
-	row := int64(len(t.Columns))/8 + 1 + 2 // NULL bits and the length of the column itself
-	for _, c := range t.Columns {
-		if c == skip {
-			continue
-		}
-		switch c.DataType {
-		case "varchar", "varbinary", "char", "binary":
-			row += c.Bytes + 2
-		default:
-			// BLOBs and TEXTs count their pointer; of the rest DECIMAL(65) is the longest.
-			row += 32
-		}
-	}
-	return row
-}

@@ -207,12 +207,3 @@ func TestCheckServer(t *testing.T) {
 		})
 	}
 }
-
-func TestGuardName(t *testing.T) {
-	long := strings.Repeat("\u00e9", 64)
-	for column, want := range map[string]string{"title": "latchkey_title", long: "latchkey_" + strings.Repeat("\u00e9", 55)} {
-		if got := guardName(column); got != want {
-			t.Errorf("guardName(%q) = %q, want %q", column, got, want)
-		}
-	}
-}

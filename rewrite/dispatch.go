@@ -133,6 +133,9 @@ func (b *builder) statement() error {
 		return notUnderstood("a name in the statement may be that of a stored routine that may touch a protected column",
 			"write the routine's name as it was created")
 	}
+	if done, err := b.readsCatalog(first, kinds, counts); done || err != nil {
+		return err
+	}
 	if kinds == 0 {
 		if b.preparesText(first) {
 			// Nothing is protected, but the keystore is still out of reach.
@@ -208,10 +211,7 @@ func (b *builder) touching(first Keyword, kinds touchKind, counts map[string]int
 	case KwCall:
 		return b.call(kinds)
 	case KwShow:
-		if hasKeyword(b.st, KwSelect) {
-			return notUnderstood("SHOW with a subquery over a protected table", "")
-		}
-		return b.callsNone()
+		return b.show()
 	case KwLock, KwUnlock, KwSavepoint, KwRelease, KwRollback, KwXa, KwOptimize, KwCheck, KwChecksum, KwRepair, KwFlush,
 		KwGrant, KwRevoke, KwKill, KwHelp, KwStart, KwCommit, KwUse:
 		return b.harmless(kinds)
@@ -257,8 +257,11 @@ func (b *builder) call(kinds touchKind) error {
 func (b *builder) explain(first Keyword, counts map[string]int) error {
 	start := b.innerStart()
 	if start < 0 {
-		if first == KwAnalyze || !hasKeyword(b.st, KwSelect) {
+		if first == KwAnalyze {
 			return nil
+		}
+		if !hasKeyword(b.st, KwSelect) {
+			return b.describe()
 		}
 		return notUnderstood("EXPLAIN is not understood", "")
 	}

@@ -105,6 +105,9 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 		piece.NewText = b.text(tokens.valueFrom, tokens.valueTo)
 		values = source == c
 		if !values {
+			if err := copyable(in.table, p); err != nil {
+				return nil, false, err
+			}
 			piece.Old = -1
 		}
 	case *ast.ColumnNameExpr:

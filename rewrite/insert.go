@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
+
+	"latchkey/rewrite/logical"
 )
 
 // inserter plans INSERT and REPLACE.
@@ -18,8 +20,10 @@ type inserter struct {
 	columns     []*Column
 	// listed says that the statement has a column list; tableEnd is the last token of the table's name.
 	tableFrom, tableEnd int
-	rows                []insertRow
-	duplicate           int // token of ON before DUPLICATE KEY UPDATE; -1 without
+	// listEnd is the parenthesis that ends the column list, or in INSERT ... SET any token; 0 without a list.
+	listEnd   int
+	rows      []insertRow
+	duplicate int // token of ON before DUPLICATE KEY UPDATE; -1 without
 }
 
 // insertRow is one row by its tokens: of each column's value the first and the last.
@@ -169,6 +173,7 @@ func (in *inserter) columnList() (int, error) {
 		i = b.st.Match(i+1) + 1
 	}
 	if in.s.Setlist {
+		in.listEnd = i
 		return i, nil
 	}
 	listed := b.st.IsOp(i, OpLeftParen) && !b.startsQuery(i+1)
@@ -194,6 +199,7 @@ func (in *inserter) columnList() (int, error) {
 		}
 		in.columns = append(in.columns, c)
 	}
+	in.listEnd = end
 	return end + 1, nil
 }
 
@@ -345,6 +351,9 @@ func (in *inserter) sealRows() error {
 		for k, span := range r.spans {
 			c := in.columns[k]
 			if c.Protected == nil {
+				if p := in.table.mixes(c.Name); p != nil {
+					return notPossible(p, "a CHECK constraint compares it with columns that are not protected", "drop the constraint and check in the application")
+				}
 				if err := b.walk(exprs[k], in.sc); err != nil {
 					return err
 				}
@@ -368,7 +377,11 @@ func (in *inserter) sealValue(p *Protected, r insertRow, span [2]int) error {
 		return notPossible(p, "an expression as a value", "compute the value in the application and write it")
 	}
 	if v.Kind == ValueDefault {
-		return in.defaulted(p)
+		implicit, err := in.implied(p)
+		if err != nil || !implicit {
+			return err
+		}
+		v.Kind = ValueImplicit
 	}
 	in.writes(p)
 	return b.edit(span[0], span[1], Piece{Kind: PieceSeal, Column: p, Values: []Value{v}, Owner: in.owner(p, r)})
@@ -383,25 +396,70 @@ func (in *inserter) writes(p *Protected) {
 	in.b.plan.Writes = append(in.b.plan.Writes, p)
 }
 
-// defaulted: a column without a declared default that is left out is an error in strict mode; without it the backend
-// would store an empty value, which is no cell.
-func (in *inserter) defaulted(p *Protected) error {
+// implied tells whether a column that is given nothing gets the implicit default of its type, which the statement then has to
+// bring as a cell: the backend would store an empty value. An ENUM gets its first member in every sql_mode.
+// https://mariadb.com/kb/en/create-table/#default-column-option
+func (in *inserter) implied(p *Protected) (bool, error) {
 	if p.Conflict != nil {
-		return p.Conflict
+		return false, p.Conflict
 	}
-	if !p.Nullable && !p.HasOnEmpty && in.b.plan.RefuseNull {
-		return notPossible(p, "it has no default and the statement gives none", "give a value, or use a strict sql_mode")
+	if p.Nullable || p.HasOnEmpty || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
+		return false, nil
 	}
-	return nil
+	if _, ok := p.Type.ImplicitDefault(); !ok || in.s.Select != nil {
+		return false, notPossible(p, "it has no default and the statement gives none", "give a value, or use a strict sql_mode")
+	}
+	return true, nil
 }
 
-// omitted checks the sealed columns that the statement does not name.
+// omitted plans the sealed columns that the statement does not name.
 func (in *inserter) omitted() error {
+	var names string
+	var pieces []Piece
 	for _, c := range in.table.Columns {
 		if c.Protected == nil || in.position(c) >= 0 {
 			continue
 		}
-		if err := in.defaulted(c.Protected); err != nil {
+		implicit, err := in.implied(c.Protected)
+		if err != nil {
+			return err
+		}
+		if !implicit {
+			continue
+		}
+		if !asciiName(c.Name) || in.listEnd <= 0 {
+			return notPossible(c.Protected, "it has no default and the statement gives none", "name the column and give a value")
+		}
+		in.writes(c.Protected)
+		names += "," + quoteName(c.Name)
+		name := ","
+		if in.s.Setlist {
+			name += quoteName(c.Name) + "="
+		}
+		pieces = append(pieces, Piece{Kind: PieceText, Text: name}, Piece{Kind: PieceSeal, Column: c.Protected, Values: []Value{{Kind: ValueImplicit, Token: -1}}})
+	}
+	if len(pieces) == 0 {
+		return nil
+	}
+	return in.appendColumns(names, pieces)
+}
+
+// appendColumns adds columns to the end of the column list and their values to every row.
+func (in *inserter) appendColumns(names string, pieces []Piece) error {
+	b := in.b
+	if in.s.Setlist {
+		last := in.rows[0].spans[len(in.rows[0].spans)-1][1]
+		return b.edit(last+1, last, pieces...)
+	}
+	if err := b.edit(in.listEnd, in.listEnd-1, Piece{Kind: PieceText, Text: names}); err != nil {
+		return err
+	}
+	for _, r := range in.rows {
+		end := b.st.Match(r.open)
+		if end < 0 || len(r.spans) == 0 {
+			return notUnderstood("a row without values", "name the columns and give their values")
+		}
+		if err := b.edit(end, end-1, pieces...); err != nil {
 			return err
 		}
 	}
@@ -466,6 +524,9 @@ func (in *inserter) copied(p *Protected, o *output, outs []output) error {
 	if !o.prot.SameContext(p) {
 		return notPossible(p, "a column of another context as the value", "read the value and write it")
 	}
+	if err := copyable(in.table, p); err != nil {
+		return err
+	}
 	if p.Owner == "" || p.ServiceKey != "" {
 		return nil
 	}
@@ -492,6 +553,7 @@ func (in *inserter) selectedLiteral(p *Protected, o *output, outs []output) erro
 	if o.literal.Kind == ValueNull {
 		return nil
 	}
+	in.b.plan.Selected = true
 	return in.b.edit(o.first, o.last, Piece{Kind: PieceSeal, Column: p, Values: []Value{*o.literal}, Owner: in.selectedOwner(p, outs)})
 }
 

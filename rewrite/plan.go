@@ -11,6 +11,9 @@ const (
 	Sealed
 	// Local: answered by the proxy itself (a key push that leaves nothing to forward, a procedure of schema latchkey).
 	Local
+	// Residual: the rows that Residual names are opened and the client's own statement is finished over them in the
+	// evaluator.
+	Residual
 )
 
 // Plan is what to do with one statement. It belongs to a shape: it holds no literal, no key and no byte offset, only token
@@ -31,6 +34,8 @@ type Plan struct {
 	// what is committed now, and not what was when the transaction began.
 	Away      []*AwayTable
 	AwayLocks bool
+	// Residual is set for class Residual.
+	Residual *ResidualPlan
 	// Push is the key push of a SET statement; the assignment itself is cut by Edits. When nothing remains, Class is Local.
 	Push *KeyPush
 	// Call is a procedure of the schema latchkey (Class Local).
@@ -49,9 +54,18 @@ type Plan struct {
 	// Ignore is set for INSERT IGNORE and UPDATE IGNORE: errors of the backend become warnings.
 	Ignore bool
 	// RefuseNull says that a NULL for a NOT NULL column would not be refused by the backend but stored as an empty value
-	// (IGNORE, or no strict sql_mode): the executor refuses it with 9705. Without it a NULL is sent on and the backend says
-	// 1048.
+	// (IGNORE, or no strict sql_mode): the executor stores the type's implicit default in its place and warns, as MariaDB does.
+	// Without it, and in the one row of an INSERT without IGNORE, a NULL is sent on and the backend says 1048.
 	RefuseNull bool
+	// Shown, when not nil, says how rows that describe a table are changed.
+	Shown *Shown
+	// Describe says that the column definitions of the answer are those of the client's own text, which the backend is asked
+	// for: the rewritten text has other names and origins.
+	Describe bool
+	// Selected says that sealed values are literals of a SELECT list (INSERT ... SELECT): how many rows get them is not known.
+	Selected bool
+	// Requires are questions that the executor asks the backend before it sends the statement.
+	Requires []Requirement
 	// Touches says that the statement reaches a table with protected columns, even when Class is Pass.
 	Touches bool
 }
@@ -103,6 +117,8 @@ const (
 	// sealed value where the policy says overwrite: allow. When NewText is not empty it stands for the new value in place
 	// of Value (VALUES(col), another column of the same context).
 	PieceAssign
+	// PieceAnnotation is the body of an annotation, Text, with its MAC behind it, as a string literal.
+	PieceAnnotation
 	// PieceTagOf is LEFT(Left, 20), NULL for NULL: what COUNT(DISTINCT) counts.
 	PieceTagOf
 	// PieceMove is the cell of Column for a row that gets the owner Owner.Value: sealed anew for the new owner, unless it is
@@ -111,6 +127,9 @@ const (
 	// PieceSameOwner is NewText, which gives the row the owner Owner.New, where its owner is that already (Owner.Stored);
 	// anywhere else it fails. Left is the owner column.
 	PieceSameOwner
+	// PieceLimit is ` LIMIT n` with the sum of Values (a row count, or an offset and a row count), each an unsigned integer
+	// literal or a parameter; a sum beyond 64 bits, or a value that is none, renders as nothing: the limit only narrows.
+	PieceLimit
 )
 
 // Piece is a part of the replacement text of an edit.
@@ -125,7 +144,9 @@ type Piece struct {
 	Values   []Value
 	Negate   bool
 	NullSafe bool
-	NewText  string
+	// Loose: the condition of a PieceRange only narrows a fetch; with a value that has no tag it renders as TRUE.
+	Loose   bool
+	NewText string
 	// Source is, for a NewText that is another column, 1 + its index into Before.Sources; 0 for none. The cell stays where
 	// both hold the same value.
 	Source int
@@ -149,6 +170,7 @@ const (
 	ValueFalse
 	// ValueUnknown is a value that the server makes; Token is -1.
 	ValueUnknown
+	ValueImplicit // the type's implicit default, for a NOT NULL column without DEFAULT that is given nothing; Token is -1 where it is left out
 )
 
 // Value is one literal, parameter, NULL or DEFAULT of the statement. Token is its index in the collapsed statement: the
@@ -220,6 +242,12 @@ type KeyPush struct {
 type Call struct {
 	Name string // lower case
 	Args []Value
+}
+
+// Requirement is a SELECT that must find no row, or the statement is refused.
+type Requirement struct {
+	Pieces  []Piece
+	Refusal *Refusal
 }
 
 // InnerStatement is the literal text of PREPARE name FROM '…' or EXECUTE IMMEDIATE '…'.

@@ -2,9 +2,11 @@ package rewrite
 
 import (
 	"errors"
-	"strings"
 	"runtime"
+	"strings"
 	"sync"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
 // Planner makes plans for one snapshot of schema and policy. It is safe for concurrent use and never changes what it was
@@ -16,7 +18,11 @@ type Planner struct {
 	pool   *ParserPool
 	cache  *planCache
 	views  viewCache
-	keys   sync.Pool // of *[]byte, memory for cache keys
+	// finishes: there is an evaluator for residual statements.
+	finishes bool
+	// catalog has what is shown of the schema.
+	catalog catalogCache
+	keys    sync.Pool // of *[]byte, memory for cache keys
 }
 
 // planCacheBytes bounds the memory of a Planner's cache.
@@ -39,6 +45,10 @@ func (p *Planner) Schema() *Schema { return p.schema }
 // CountInto lets the Planner count its look-ups into stats. It is called before the Planner is used.
 func (p *Planner) CountInto(stats *CacheStats) { p.cache.stats = stats }
 
+// Finish says that there is an evaluator: statements that cannot be rewritten get a plan of class Residual instead of a refusal.
+// It is called before the Planner is used.
+func (p *Planner) Finish() { p.finishes = true }
+
 // Plan says what to do with a statement that has been scanned under the same facts. The error is always a *Refusal. A
 // statement that is one part of several is planned on its own; one with several statements in it (the client did not agree
 // on CLIENT_MULTI_STATEMENTS) is refused when it touches anything protected.
@@ -50,9 +60,11 @@ func (p *Planner) Plan(st *Statement, f *Facts) (*Plan, error) {
 	key := append(st.AppendShape((*buf)[:0], f), boolByte(f.Mode&StrictTransTables != 0), boolByte(f.Mode&StrictAllTables != 0), boolByte(f.Mode&EmptyStringIsNull != 0))
 	e, ok := p.cache.get(key)
 	if !ok {
-		plan, refusal := p.makePlan(st, f)
+		plan, refusal, textual := p.makePlan(st, f)
 		e = &planEntry{plan: plan, refusal: refusal}
-		p.cache.add(key, e)
+		if !textual {
+			p.cache.add(key, e)
+		}
 	}
 	if cap(key) <= maxCachedShape {
 		*buf = key
@@ -106,18 +118,50 @@ func plainASCII(b []byte) bool {
 	return true
 }
 
-// makePlan is the slow path: it runs once for each shape.
-func (p *Planner) makePlan(st *Statement, f *Facts) (*Plan, *Refusal) {
+// makePlan is the slow path: it runs once for each shape, and for every statement whose plan depends on its literals.
+func (p *Planner) makePlan(st *Statement, f *Facts) (plan *Plan, refusal *Refusal, textual bool) {
 	b := &builder{p: p, st: st, f: f, plan: &Plan{}}
 	b.plan.Kind, b.plan.Effects = p.leading(st)
 	err := b.statement()
 	if err != nil {
-		var r *Refusal
-		if errors.As(err, &r) {
-			return nil, r
+		plan, residualErr := p.finished(b, err)
+		if plan != nil {
+			return plan, nil, b.textual
 		}
-		return nil, &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
+		if residualErr != nil {
+			err = residualErr
+		}
+		var r *Refusal
+		if !errors.As(err, &r) {
+			r = &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and may touch a protected column"}
+		}
+		return nil, r, b.textual
 	}
+	return b.plan, nil, b.textual
+}
+
+// finished plans a query that was refused to be finished in the evaluator. It gives neither plan nor error where that does not
+// come into question.
+func (p *Planner) finished(refused *builder, reason error) (*Plan, error) {
+	var r *Refusal
+	if !p.finishes || !errors.As(reason, &r) || r.Code == CodeDisagree || refused.parsed == nil {
+		return nil, nil
+	}
+	switch refused.parsed.Node.(type) {
+	case *ast.SelectStmt, *ast.SetOprStmt, *ast.UpdateStmt, *ast.DeleteStmt:
+	default:
+		return nil, nil
+	}
+	b := &builder{p: p, st: refused.st, f: refused.f, parsed: refused.parsed,
+		plan: &Plan{Class: Residual, Kind: refused.plan.Kind, Effects: refused.plan.Effects, Touches: true}}
+	if _, counts := p.touch.scan(b.st); b.accounted(counts) != nil {
+		return nil, nil
+	}
+	residual, err := b.residual()
+	if err != nil {
+		return nil, err
+	}
+	b.plan.Residual = residual
 	return b.plan, nil
 }
 
@@ -133,6 +177,9 @@ type builder struct {
 	frozen bool
 	// depth counts nested views, against cycles.
 	depth int
+	// textual says that the plan depends on the literals of the statement (types, defaults and comments of a definition), and
+	// is that of this one text.
+	textual bool
 }
 
 func refuse(code Code, column, reason, hint string) error {

@@ -140,7 +140,7 @@ func (c *identifierCounter) Leave(n ast.Node) (ast.Node, bool) { return n, true 
 // finish turns the edits into the plan's, in order and by collapsed token.
 func (b *builder) finish() error {
 	b.plan.Class = Sealed
-	if len(b.edits) == 0 && !b.plan.Opens && b.plan.Before == nil {
+	if len(b.edits) == 0 && !b.plan.Opens && b.plan.Before == nil && b.plan.Shown == nil && len(b.plan.Requires) == 0 {
 		b.plan.Class = Pass
 		return nil
 	}
@@ -163,6 +163,11 @@ func (b *builder) finish() error {
 	for i := range b.plan.Outputs {
 		if o := &b.plan.Outputs[i]; o.Rename {
 			o.NameFrom, o.NameTo = b.st.Collapsed(o.NameFrom), b.st.Collapsed(o.NameTo)
+		}
+	}
+	for i := range b.plan.Requires {
+		if err := b.collapsePieces(b.plan.Requires[i].Pieces); err != nil {
+			return err
 		}
 	}
 	if b.plan.Before != nil {
@@ -220,7 +225,7 @@ func (b *builder) collapseOwner(o *RowOwner) error {
 }
 
 func (b *builder) collapseValue(v *Value) error {
-	if v.Token < 0 && (v.Kind == ValueDefault || v.Kind == ValueUnknown || v.Kind == ValueNull) {
+	if v.Token < 0 && (v.Kind == ValueDefault || v.Kind == ValueUnknown || v.Kind == ValueImplicit || v.Kind == ValueNull) {
 		return nil
 	}
 	v.Token = b.st.Collapsed(v.Token)

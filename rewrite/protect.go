@@ -120,13 +120,14 @@ var (
 	conflictOwner      = conflict{"owner-missing", "the table does not have the owner column that the policy names", "correct `owner:` in the policy"}
 	conflictOwnerSeal  = conflict{"owner-protected", "the owner column is protected itself", "take the owner column out of the protected columns"}
 	conflictBind       = conflict{"bind-missing", "a column under `bind:` does not exist or is protected", "correct `bind:` in the policy"}
+	conflictCheck      = conflict{"check-mac", "a CHECK constraint over it is not one that Latchkey wrote", "drop the constraint and add it again through Latchkey"}
 	conflictAway       = conflict{"away-without-owner", "`away: accept` needs an owner column", "give `owner:` in the policy"}
 )
 
 var conflicts = []*conflict{
 	&conflictAnnotation, &conflictMAC, &conflictType, &conflictContext, &conflictDefinition, &conflictNoType, &conflictGuard,
 	&conflictNotBinary, &conflictTooNarrow, &conflictGenerated, &conflictAutoInc, &conflictOnUpdate, &conflictNull,
-	&conflictDefault, &conflictSearch, &conflictOwner, &conflictOwnerSeal, &conflictBind, &conflictAway,
+	&conflictDefault, &conflictSearch, &conflictOwner, &conflictOwnerSeal, &conflictBind, &conflictAway, &conflictCheck,
 }
 
 func (c *conflict) refusal(p *Protected) *Refusal {
@@ -181,6 +182,7 @@ func Protect(s *Schema, p *Policy, verify func(body, mac []byte) bool) []Finding
 		}
 		if t.Protects {
 			protectRelations(t, tp)
+			readConstraints(t, verify)
 		}
 	}
 	findings = append(findings, missing(s, p)...)
@@ -196,18 +198,8 @@ func protectColumn(t *Table, c *Column, tp *TablePolicy, verify func(body, mac [
 		return nil
 	}
 	capacity, binary := c.capacity()
-	p := &Protected{
-		Database: t.Database, Table: t.Name, Column: c.Name,
-		Context: t.Name + "." + c.Name, Capacity: capacity, Nullable: c.Nullable, Owner: t.Owner, Annotated: annotated,
-	}
-	if cp != nil {
-		p.ServiceKey, p.Search, p.UniquePerOwner = cp.ServiceKey, cp.SearchEquality, cp.UniquePerOwner
-		p.Bind, p.OverwriteAllow, p.Locked, p.Pad = cp.Bind, cp.OverwriteAllow, cp.Locked, cp.Pad
-		p.Away = tp.AwayAccept && cp.ServiceKey == ""
-		if cp.Context != "" {
-			p.Context = cp.Context
-		}
-	}
+	p := tp.protected(t, c.Name)
+	p.Capacity, p.Nullable, p.Annotated = capacity, c.Nullable, annotated
 	refuse := func(why *conflict) *Protected {
 		p.Conflict = why.refusal(p)
 		if p.Type == nil {
@@ -245,8 +237,22 @@ func protectColumn(t *Table, c *Column, tp *TablePolicy, verify func(body, mac [
 	case p.Search && p.Type.Searchable() != nil:
 		return refuse(&conflictSearch)
 	}
-	if p.Type.HasDefault {
+	if p.Type.HasDefault && !p.HasOnEmpty {
 		p.HasOnEmpty, p.OnEmpty = true, p.Type.Default
+	}
+	return p
+}
+
+// protected gives what the policy decides about a column of t, which it need not name.
+func (tp *TablePolicy) protected(t *Table, column string) *Protected {
+	p := &Protected{Database: t.Database, Table: t.Name, Column: column, Context: t.Name + "." + column, Owner: t.Owner}
+	if cp := tp.Column(column); cp != nil {
+		p.ServiceKey, p.Search, p.UniquePerOwner = cp.ServiceKey, cp.SearchEquality, cp.UniquePerOwner
+		p.Bind, p.OverwriteAllow, p.Locked, p.Pad = cp.Bind, cp.OverwriteAllow, cp.Locked, cp.Pad
+		p.Away = tp.AwayAccept && cp.ServiceKey == ""
+		if cp.Context != "" {
+			p.Context = cp.Context
+		}
 	}
 	return p
 }
@@ -268,6 +274,7 @@ func readAnnotation(p *Protected, c *Column, cp *ColumnPolicy, verify func(body,
 		return &conflictDefinition
 	}
 	p.Type = declared
+	p.HasOnEmpty, p.OnEmpty = a.HasEmpty, a.Empty
 	if cp != nil && cp.Context != "" && cp.Context != a.Context {
 		return &conflictContext
 	}

@@ -11,6 +11,8 @@ const (
 	CodeNotPossible   Code = 9705 // not possible on an encrypted column
 	CodeDisagree      Code = 9714 // policy and annotation disagree
 	CodeValueCount    Code = 1136 // ER_WRONG_VALUE_COUNT_ON_ROW
+	CodeBadDefault    Code = 1067 // ER_INVALID_DEFAULT
+	CodeKeyPrefix     Code = 1089 // ER_WRONG_SUB_KEY
 )
 
 // Refusal is a typed no: nothing of the statement may reach the backend. Its text names the column or table, the reason

@@ -13,14 +13,20 @@ type Schema struct {
 	Epoch uint64
 	// LowerCaseTableNames is the server variable: 0 compares table names by letter case.
 	LowerCaseTableNames int
+	// ImplicitTimestamps is explicit_defaults_for_timestamp=OFF.
+	ImplicitTimestamps bool
 	// ServerVersion is the numeric version, 101119 for 10.11.19.
 	ServerVersion int
+	// Collations maps database name (folded by TableKey) to the default collation of its tables.
+	Collations map[string]string
 	// Databases maps database name to table name (folded by TableKey) to table.
 	Databases map[string]map[string]*Table
 	// Routines are all stored functions, procedures and packages.
 	Routines []*Routine
 	// Events are all events of the event scheduler.
 	Events []*Routine
+	// Catalog has the columns, in their order, of each of CatalogTables.
+	Catalog map[string][]string
 	// KeystoreDatabase is never reachable through the proxy.
 	KeystoreDatabase string
 }
@@ -40,6 +46,8 @@ const (
 type Table struct {
 	Database, Name string
 	Kind           TableKind
+	// Collation is the default collation of the table.
+	Collation string
 	// Transactional is false for engines whose changes cannot be rolled back (Aria, MyISAM, MEMORY).
 	Transactional bool
 	// Columns are in their order in the table; INVISIBLE ones are included and marked.
@@ -57,6 +65,8 @@ type Table struct {
 	ForeignKeyColumns []string
 	// Checks are the CHECK constraints of the table and of its columns.
 	Checks []CheckConstraint
+	// Constraints are those CHECKs of the application's that name protected columns. Set by Protect.
+	Constraints []Constraint
 	// Owner is the owner column by the policy; empty when there is none.
 	Owner string
 	// Protects says that at least one column is protected, or that a view reaches one. Set by Protect.
@@ -101,8 +111,12 @@ type Index struct {
 	Name   string
 	Unique bool
 	// Kind is INDEX_TYPE: BTREE, HASH, FULLTEXT, SPATIAL, RTREE.
-	Kind  string
-	Parts []IndexPart
+	Kind string
+	// Ignored: the optimizer does not use it.
+	Ignored bool
+	// Comment is INDEX_COMMENT.
+	Comment string
+	Parts   []IndexPart
 }
 
 // IndexPart is one column of an index; Prefix is SUB_PART, 0 when the whole column is indexed.

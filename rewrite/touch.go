@@ -36,6 +36,8 @@ type touchSet struct {
 	// setsSession: a trigger or function of the schema may change session variables.
 	setsSession bool
 	functions   map[string]bool
+	// catalogViews are the views that read information_schema.
+	catalogViews map[string]bool
 	// routines are the folded names of touchRoutine.
 	routines []string
 }
@@ -54,7 +56,7 @@ func (t *touchSet) any() bool {
 func foldTouch(name string) string { return strings.ToLower(name) }
 
 func newTouchSet(s *Schema, p *Policy) touchSet {
-	t := touchSet{names: map[string]touchKind{}, functions: map[string]bool{}}
+	t := touchSet{names: map[string]touchKind{}, functions: map[string]bool{}, catalogViews: s.catalogViews()}
 	t.names[reservedSchema] |= touchReserved
 	if s.KeystoreDatabase != "" {
 		t.names[foldTouch(s.KeystoreDatabase)] |= touchReserved

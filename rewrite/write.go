@@ -90,6 +90,9 @@ func plainAssignment(t *Table, column string, moves bool) error {
 	if t == nil {
 		return nil
 	}
+	if p := t.mixes(column); p != nil {
+		return notPossible(p, "a CHECK constraint compares it with the column that is changed", "drop the constraint and check in the application")
+	}
 	for _, c := range t.Columns {
 		p := c.Protected
 		if p == nil {
@@ -300,6 +303,11 @@ func (w *updateWriter) copied(a *ast.Assignment, f field, tokens assignment, pie
 	}
 	if w.newOwner != nil {
 		return notPossible(f.prot, "a copy into a row that gets another owner", "read the value and write it")
+	}
+	if f.from != nil {
+		if err := copyable(f.from.table, f.prot); err != nil {
+			return err
+		}
 	}
 	from, to, err := b.span(unparen(a.Expr), w.sc)
 	if err != nil {

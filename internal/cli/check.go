@@ -159,10 +159,7 @@ func readAlters(ctx context.Context, config *configs.Config, keys *keys) ([]rewr
 	defer inspection.Close()
 	rewrite.Protect(inspection.Schema, config.Policy, keys.verify())
 	return rewrite.Alters(inspection.Schema, config.Policy, rewrite.AlterOptions{
-		MAC: func(body []byte) []byte {
-			mac := keys.fleet.SchemaMAC(config.Keystore.Realm, body)
-			return mac[:]
-		},
+		MAC:     keys.schemaMAC(),
 		HasRows: inspection.HasRows,
 	}), nil
 }

@@ -13,10 +13,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"latchkey/configs"
 	"latchkey/keystore"
 	"latchkey/keystore/tables"
 	"latchkey/proxy"
+	"latchkey/proxy/evaluator"
 	"latchkey/rewrite"
 )
 
@@ -33,6 +36,8 @@ type service struct {
 	vault  *keystore.Vault // the same
 	schema *proxy.SchemaLoader
 	server *proxy.Server
+	// evaluator does nothing before the schema loader starts it.
+	evaluator *evaluator.Evaluator
 
 	policy *rewrite.Policy // in force; of the goroutine that runs reload
 }
@@ -71,6 +76,9 @@ func (s *service) assemble() error {
 	if err != nil {
 		return err
 	}
+	registry := prometheus.NewRegistry()
+	s.evaluator = evaluator.New(evaluatorConfig(&s.config.Evaluator, registry, s.log))
+	schema.Evaluator = s.evaluator
 	s.schema = proxy.NewSchemaLoader(schema, s.config.Policy)
 	if err := s.openVault(&schema); err != nil {
 		return err
@@ -80,12 +88,17 @@ func (s *service) assemble() error {
 		accounts[login] = proxy.Account{Raw: account.Raw, Key: s.keys.accounts[login]}
 	}
 	s.server, err = proxy.NewServer(proxy.Config{
-		Listen:  s.config.Listen.ListenConfig,
-		Backend: s.config.Backend.BackendConfig,
-		Version: Version(),
-		Logger:  s.log,
+		Listen:   s.config.Listen.ListenConfig,
+		Backend:  s.config.Backend.BackendConfig,
+		Version:  Version(),
+		Logger:   s.log,
+		Registry: registry,
 		Protection: &proxy.Protection{
 			Schema:            s.schema,
+			Evaluator:         s.evaluator,
+			MaxRows:           s.config.Evaluator.MaxRows,
+			MaxBytes:          s.config.Evaluator.MaxBytes,
+			SchemaMAC:         s.keys.schemaMAC(),
 			Services:          s.keys.services,
 			Cache:             s.cache,
 			Vault:             s.vault,
@@ -103,8 +116,11 @@ func (s *service) assemble() error {
 	return nil
 }
 
-// close wipes the keys.
+// close ends the evaluator and wipes the keys.
 func (s *service) close() {
+	if s.evaluator != nil {
+		s.evaluator.Close()
+	}
 	if s.cache != nil {
 		s.cache.Purge()
 	}

@@ -7,11 +7,13 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"latchkey/configs"
 	"latchkey/keystore"
 	"latchkey/proxy"
+	"latchkey/proxy/evaluator"
 )
 
 // addConfigFlag adds the flag --config, which must be given.
@@ -100,6 +102,17 @@ func (k *keys) verify() func(body, mac []byte) bool {
 	return func(body, mac []byte) bool { return k.fleet.VerifySchemaMAC(k.realm, body, mac) }
 }
 
+// schemaMAC returns what makes annotations' MACs, nil without a fleet secret.
+func (k *keys) schemaMAC() func(body []byte) []byte {
+	if k.fleet == nil {
+		return nil
+	}
+	return func(body []byte) []byte {
+		mac := k.fleet.SchemaMAC(k.realm, body)
+		return mac[:]
+	}
+}
+
 // close wipes the keys.
 func (k *keys) close() {
 	if k.fleet != nil {
@@ -132,4 +145,16 @@ func schemaConfig(config *configs.Config, k *keys, log *slog.Logger) (proxy.Sche
 		schema.Verify = k.verify()
 	}
 	return schema, nil
+}
+
+// evaluatorConfig says how the evaluator is run.
+func evaluatorConfig(config *configs.Evaluator, registry *prometheus.Registry, log *slog.Logger) evaluator.Config {
+	c := evaluator.Config{Binary: config.Binary, Dir: config.Dir, Registry: registry, Logger: log}
+	switch config.Binary {
+	case configs.EvaluatorAuto:
+		c.Binary = ""
+	case configs.EvaluatorOff:
+		c.Binary = evaluator.Off
+	}
+	return c
 }

@@ -41,19 +41,7 @@ func TestForms(t *testing.T) {
 			fmt.Fprintf(&page, "| `` %s `` | %s | %s |\n", pageText(c.stmt), asText, asPrepared)
 		}
 	}
-	if *update {
-		if err := os.WriteFile(compatibilityPage, []byte(page.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(compatibilityPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != page.String() {
-		t.Errorf("%s is not what the statements give; run this test with -update and read the difference", compatibilityPage)
-	}
+	comparePage(t, compatibilityTitle, introspectionMark, page.String())
 }
 
 // pageText writes a statement for the page, which is ASCII.
@@ -69,8 +57,9 @@ func pageText(stmt string) string {
 	return b.String()
 }
 
-const compatibilityHead = `# Compatibility
+const compatibilityTitle = "# Compatibility\n"
 
+const compatibilityHead = compatibilityTitle + `
 This page is written by a test (internal/endtoend, TestForms), which runs every statement on plaintext and through
 Latchkey and compares values, column names, types, affected rows, warnings, the tables afterwards, and what the backend
 stores. "same" is the answer that MariaDB gives on plaintext; a number is the error that Latchkey answers instead

@@ -312,7 +312,7 @@ func runFailing(t *testing.T, w *twin, s *secrets) {
 		"CREATE VIEW seen AS SELECT id FROM entries WHERE title = '" + v + "'",
 		"CREATE TRIGGER trg BEFORE INSERT ON entries FOR EACH ROW SET NEW.title = '" + v + "'",
 		"CREATE PROCEDURE pr() UPDATE entries SET title = '" + v + "'",
-		"ALTER TABLE entries MODIFY title VARCHAR(100) DEFAULT '" + v + "'",
+		"ALTER TABLE entries ADD shown VARCHAR(100) AS (CONCAT(title, '" + v + "'))",
 		"LOAD DATA LOCAL INFILE '" + v + "' INTO TABLE entries",
 		"SELECT title INTO OUTFILE '/nowhere/" + v + "' FROM entries",
 		"HANDLER entries OPEN; HANDLER entries READ `PRIMARY` = ('" + v + "')",

@@ -66,13 +66,22 @@ var twinRows = []string{
 
 func newTwin(t *testing.T, server *mariadbtest.Server) *twin {
 	t.Helper()
+	return newTwinOf(t, server, twinTables, twinPolicy)
+}
+
+// newTwinOf makes a twin with other tables beside those of twinTables.
+func newTwinOf(t *testing.T, server *mariadbtest.Server, tables, policy string) *twin {
+	t.Helper()
 	w := &twin{server: server, plain: server.NewDatabase(t), sealed: server.NewDatabase(t), key: latchkeytest.NewAccountKey(t)}
 	for _, db := range []string{w.plain, w.sealed} {
-		server.Exec(t, "USE "+db+";"+twinTables)
+		server.Exec(t, "USE "+db+";"+tables)
 	}
 	w.proxy = latchkeytest.Start(t, latchkeytest.Config{Server: server, ServiceKeys: []string{"app"},
-		Databases: "  " + w.sealed + ":\n" + twinPolicy})
-	w.protected = []string{"entries.title", "entries.body", "entries.amount", "users.email", "users.alias", "archive.title", "archive.body", "diary.title", "diary.body"}
+		Databases: "  " + w.sealed + ":\n" + policy})
+	w.protected = []string{"entries.title", "entries.body", "entries.amount", "users.email", "users.alias", "archive.title", "archive.body"}
+	if policy == twinPolicy {
+		w.protected = append(w.protected, "diary.title", "diary.body")
+	}
 	plain, sealed := w.conns(t, "")
 	for _, stmt := range twinRows {
 		for _, c := range []*sql.Conn{plain, sealed} {

@@ -1,5 +1,7 @@
 package wire
 
+import "io"
+
 // Reply walks the reply to one request, packet by packet, and relays it. Every packet passes
 // unchanged unless the caller says otherwise before the next call of Next:
 //
@@ -256,6 +258,28 @@ func (r *Reply) Abort(e ERR) error {
 	r.mute = true
 	r.from.Reader.sink = nil
 	r.to.Writer.Seq = r.next + r.delta
+	return r.to.Writer.Flush()
+}
+
+// Break ends the reply for the client with an ERR packet when from has failed: nothing more is read from it, and Close must not
+// be called. It fails where a part of a packet has gone to the client already.
+func (r *Reply) Break(e ERR) error {
+	in := &r.from.Reader
+	if r.mute || r.to == nil {
+		return nil
+	}
+	if in.skip > 0 {
+		return in.fail(io.ErrUnexpectedEOF)
+	}
+	if err := in.spill(); err != nil {
+		return err
+	}
+	in.sink = nil
+	r.mute = true
+	r.to.Writer.Seq = r.next + r.delta
+	if err := r.to.Writer.Packet(e.Append(nil)); err != nil {
+		return err
+	}
 	return r.to.Writer.Flush()
 }
 

@@ -115,6 +115,11 @@ func binaryWidth(t ColumnType) int {
 	return -1
 }
 
+// SameEncoding tells whether values of both types look the same in a binary row.
+func SameEncoding(a, b ColumnType) bool {
+	return a == b || binaryWidth(a) == binaryWidth(b) && binaryWidth(a) == -1
+}
+
 // binaryField finds the binary value of type t at p[at:].
 func binaryField(p []byte, at int, t ColumnType) (Field, bool) {
 	f := Field{Start: at, Value: at}

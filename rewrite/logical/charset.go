@@ -22,8 +22,10 @@ type collation struct {
 	id      uint16
 	name    string
 	charset string
-	pad     bool // PAD SPACE: trailing spaces are ignored
-	weights int  // from 1: index+1 into weightTables; else one of the constants
+	pad     bool  // PAD SPACE: trailing spaces are ignored
+	levels  uint8 // bit 0 for the first level of WEIGHT_STRING, and so on; 0 when it is not made of levels
+	weights int   // from 1: index+1 into weightTables; else one of the constants
+	wide    int   // from 1: index+1 into wideTables; 0 for none
 }
 
 // How a collation weighs, when not by a table.
@@ -106,6 +108,25 @@ func DefaultCollationID(charset string) (uint16, bool) {
 		return 0, false
 	}
 	return c.defaultID, true
+}
+
+// DefaultCollation returns the name of a character set's default collation.
+func DefaultCollation(charset string) (string, error) {
+	c, err := findCharset(charset)
+	if err != nil {
+		return "", declarationError("the character set is unknown")
+	}
+	return collationByID(c.defaultID).name, nil
+}
+
+// ResolveCollation returns the full name and the character set of a collation. One that is named without a character set
+// (uca1400_ai_ci) is completed by in.
+func ResolveCollation(name, in string) (collation, charset string, err error) {
+	c, err := findCollation(name, foldName(in))
+	if err != nil {
+		return "", "", declarationError("the collation is unknown")
+	}
+	return c.name, c.charset, nil
 }
 
 // width returns the bytes of a code unit for the fixed-width Unicode sets, 1 for all others.

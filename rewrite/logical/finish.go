@@ -183,7 +183,7 @@ func (p *parser) finishDefault() error {
 	}
 	if p.defNull {
 		if !t.Nullable {
-			return declarationError("NOT NULL and DEFAULT NULL contradict each other")
+			return ErrInvalidDefault
 		}
 		return nil
 	}
@@ -192,9 +192,10 @@ func (p *parser) finishDefault() error {
 		zone = time.UTC
 	}
 	s := &Session{ClientCharset: "utf8mb4", TimeZone: zone, Strict: true}
-	canonical, err := t.Canonical(nil, p.def, s)
+	// Not nil: an empty default is a value.
+	canonical, err := t.Canonical([]byte{}, p.def, s)
 	if err != nil {
-		return errInvalidDefault
+		return ErrInvalidDefault
 	}
 	t.HasDefault, t.Default = true, canonical
 	return nil

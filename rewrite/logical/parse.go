@@ -34,7 +34,8 @@ func declarationError(format string, args ...any) error {
 	return fmt.Errorf("type declaration: "+format, args...)
 }
 
-var errInvalidDefault = errors.New("type declaration: DEFAULT is not a value of the type")
+// ErrInvalidDefault says that a DEFAULT is not a value of its column's type: MariaDB's error 1067.
+var ErrInvalidDefault = errors.New("type declaration: DEFAULT is not a value of the type")
 
 // Parse reads a MariaDB column definition without the column's name, or a type alone: decimal(12,2), varchar(200) CHARACTER
 // SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL DEFAULT 'x' COMMENT 'y'. It knows every alias of the server's grammar

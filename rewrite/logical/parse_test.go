@@ -38,6 +38,9 @@ func TestParseReadsItsOwnString(t *testing.T) {
 		if again.String() != typ.String() || string(again.Default) != string(typ.Default) || again.Kind != typ.Kind {
 			t.Errorf("%s: %s became %s", def, typ, again)
 		}
+		if typ.HasDefault && typ.Default == nil {
+			t.Errorf("%s: the default is nil", def)
+		}
 	}
 }
 

@@ -180,14 +180,19 @@ func (t *Type) ColumnType() string {
 // collation always named, JSON as json, and a TIMESTAMP's default in UTC. Parse reads it back to an equal Type.
 func (t *Type) String() string {
 	if t.Kind == KindJSON {
-		return "json" + t.attributes(t.Default)
+		return "json" + t.attributes(t.Default, false)
 	}
-	return t.ColumnType() + t.charsetClause("") + t.attributes(t.Default)
+	return t.ColumnType() + t.charsetClause("") + t.attributes(t.Default, false)
 }
 
 // Declaration returns what SHOW CREATE TABLE prints behind the column's name in a table whose default collation is
 // tableCollation. s gives the time zone for a TIMESTAMP's default. column is the column's name, unquoted: JSON's CHECK holds it.
 func (t *Type) Declaration(column, tableCollation string, s *Session) (string, error) {
+	return t.ColumnDeclaration(column, tableCollation, false, s)
+}
+
+// ColumnDeclaration is Declaration for a column that may be INVISIBLE.
+func (t *Type) ColumnDeclaration(column, tableCollation string, invisible bool, s *Session) (string, error) {
 	def := t.Default
 	switch t.Family() {
 	case FamilyTimestamp, FamilyFloat, FamilyDouble, FamilyInteger:
@@ -199,7 +204,7 @@ func (t *Type) Declaration(column, tableCollation string, s *Session) (string, e
 			return "", err
 		}
 	}
-	out := t.ColumnType() + t.charsetClause(foldName(tableCollation)) + t.attributes(def)
+	out := t.ColumnType() + t.charsetClause(foldName(tableCollation)) + t.attributes(def, invisible)
 	if t.Kind == KindJSON {
 		out += " CHECK (json_valid(`" + strings.ReplaceAll(column, "`", "``") + "`))"
 	}
@@ -215,13 +220,16 @@ func (t *Type) charsetClause(tableCollation string) string {
 }
 
 // attributes prints what follows the type, with the default def.
-func (t *Type) attributes(def []byte) string {
+func (t *Type) attributes(def []byte, invisible bool) string {
 	var b strings.Builder
 	switch {
 	case !t.Nullable:
 		b.WriteString(" NOT NULL")
 	case t.Kind == KindTimestamp:
 		b.WriteString(" NULL")
+	}
+	if invisible {
+		b.WriteString(" INVISIBLE")
 	}
 	if t.HasDefault {
 		b.WriteString(" DEFAULT ")

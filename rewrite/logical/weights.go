@@ -3,12 +3,14 @@ package logical
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
 // WeightVersion is the version of the weights. It goes into the derivation of tag keys, so it changes with the weights of any
 // value that already had some.
-const WeightVersion = 1
+const WeightVersion = 2
 
 // weightLevel is one level of a collation's weights of ASCII characters.
 type weightLevel struct {
@@ -25,12 +27,12 @@ func (l *weightLevel) of(c byte) (string, bool) {
 	return l.weights[int(c)*l.width : int(c+1)*l.width], true
 }
 
-// errCollation is returned for collations whose weights are not known here.
-var errCollation = errors.New("the collation has contractions, so its equality cannot be computed from single characters")
+// errCollation is returned for collations that are weighed neither here nor by WEIGHT_STRING.
+var errCollation = errors.New("the sort weights of the collation are not made of levels, so its equality cannot be computed")
 
-// Searchable returns nil when Weights can be computed for values of the type, and why not otherwise.
+// Searchable returns nil when Weights can be computed for values of the type, here or by a server, and why not otherwise.
 func (t *Type) Searchable() error {
-	if t.co != nil && t.co.weights == weightsNone {
+	if t.co != nil && t.co.weights == weightsNone && t.co.levels == 0 {
 		return errCollation
 	}
 	if (t.Kind == KindFloat || t.Kind == KindDouble) && t.fixed() {
@@ -42,9 +44,10 @@ func (t *Type) Searchable() error {
 // Weights appends bytes that are equal for two values of the type exactly when MariaDB finds the values equal in the column.
 //
 // For text they are the server's WEIGHT_STRING under the column's collation: level by level for collations that have several,
-// and, for PAD SPACE collations, without the weights of trailing characters that weigh as much as a space. Collations named
-// _bin weigh every character; all others only ASCII, and a value with another character, or with one that the collation
-// ignores, is ErrNotPlain. For all other types they are the canonical text, without the zeros and signs that change no value.
+// and, for PAD SPACE collations, without the trailing weights of a space on each level. Collations named _bin weigh every
+// character, common ones those of the European scripts, all others ASCII; a value with another character, or with one that the
+// collation ignores, is [ErrNotPlain]: see [Type.WeightQuery]. For all other types they are the canonical text, without the
+// zeros and signs that change no value.
 func (t *Type) Weights(dst, canonical []byte) ([]byte, error) {
 	if err := t.Searchable(); err != nil {
 		return dst, err
@@ -66,6 +69,9 @@ func (t *Type) Weights(dst, canonical []byte) ([]byte, error) {
 	return append(dst, canonical...), nil
 }
 
+// levelEnd ends the weights of a level where there are several. No character weighs that, and no weight is empty.
+const levelEnd = "\x00\x00"
+
 // weigh appends the weights of UTF-8 text.
 func (c *collation) weigh(dst, text []byte) ([]byte, error) {
 	switch c.weights {
@@ -74,41 +80,151 @@ func (c *collation) weigh(dst, text []byte) ([]byte, error) {
 	case weightsBinary:
 		return c.weighBinary(dst, text)
 	}
+	out := dst
 	levels := weightTables[c.weights-1]
-	for _, b := range text {
-		if b >= utf8.RuneSelf {
-			return dst, ErrNotPlain
+	for i := range levels {
+		start := len(out)
+		var err error
+		if out, err = c.weighLevel(out, text, &levels[i]); err != nil {
+			return dst, err
 		}
-		for i := range levels {
-			if _, ok := levels[i].of(b); !ok {
+		if c.pad {
+			space, _ := levels[i].of(' ')
+			out = trimWeights(out, start, space)
+		}
+		if len(levels) > 1 {
+			out = append(out, levelEnd...)
+		}
+	}
+	return out, nil
+}
+
+// weighLevel appends the weights of text on one level.
+func (c *collation) weighLevel(dst, text []byte, level *weightLevel) ([]byte, error) {
+	for i := 0; i < len(text); {
+		if b := text[i]; b < utf8.RuneSelf {
+			w, ok := level.of(b)
+			if !ok {
 				return dst, ErrNotPlain
 			}
-		}
-	}
-	if c.pad {
-		for len(text) > 0 && likeSpace(levels, text[len(text)-1]) {
-			text = text[:len(text)-1]
-		}
-	}
-	for i := range levels {
-		for _, b := range text {
-			w, _ := levels[i].of(b)
 			dst = append(dst, w...)
+			i++
+			continue
 		}
+		r, n := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && n == 1 {
+			return dst, errCorrupt
+		}
+		w, ok := c.wideWeight(r)
+		if !ok {
+			return dst, ErrNotPlain
+		}
+		dst = append(dst, w...)
+		i += n
 	}
 	return dst, nil
 }
 
-// likeSpace says that an ASCII character weighs as much as a space on every level.
-func likeSpace(levels []weightLevel, b byte) bool {
-	for i := range levels {
-		w, _ := levels[i].of(b)
-		space, _ := levels[i].of(' ')
-		if w != space {
-			return false
+// trimWeights takes trailing weights of a space off out[start:].
+func trimWeights(out []byte, start int, space string) []byte {
+	for len(space) > 0 && len(out)-start >= len(space) && string(out[len(out)-len(space):]) == space {
+		out = out[:len(out)-len(space)]
+	}
+	return out
+}
+
+// wideTable has the weights of the characters of wideRanges: where each ends, two bytes for each, and the weights.
+type wideTable struct{ ends, weights string }
+
+// The characters of wideTables: Latin-1 Supplement to Latin Extended B, and Greek to Cyrillic.
+const (
+	wideFirst, wideLatinEnd = 0xA0, 0x250
+	wideGreek, wideEnd      = 0x370, 0x530
+)
+
+// wideWeight gives the weights of a character beyond ASCII, if they are known here.
+func (c *collation) wideWeight(r rune) (string, bool) {
+	if c.wide == 0 {
+		return "", false
+	}
+	i := 0
+	switch {
+	case r >= wideFirst && r < wideLatinEnd:
+		i = int(r - wideFirst)
+	case r >= wideGreek && r < wideEnd:
+		i = int(r - wideGreek + wideLatinEnd - wideFirst)
+	default:
+		return "", false
+	}
+	t := &wideTables[c.wide-1]
+	end := func(i int) int { return int(t.ends[2*i])<<8 | int(t.ends[2*i+1]) }
+	start := 0
+	if i > 0 {
+		start = end(i - 1)
+	}
+	return t.weights[start:end(i)], true
+}
+
+// A value whose weights are not known here is weighed by a server, with WeightQuery and AdoptWeights. The server has to
+// understand utf8mb4.
+
+// collationLevels gives the levels of the collation's WEIGHT_STRING, from 1.
+func (c *collation) collationLevels() []int {
+	var levels []int
+	for i := range 3 {
+		if c.levels&(1<<i) != 0 {
+			levels = append(levels, i+1)
 		}
 	}
-	return true
+	return levels
+}
+
+// Weighable says that a server can weigh a value of which Weights is ErrNotPlain.
+func (t *Type) Weighable() bool { return t.co != nil && t.co.levels != 0 }
+
+// WeightColumns returns how many result columns WeightQuery has.
+func (t *Type) WeightColumns() int { return 2 * len(t.co.collationLevels()) }
+
+// WeightQuery returns the SQL expressions, with commas between, under which a server weighs a value: for each level the value
+// and the space. The value is in hexadecimal. Only for a text type of which Weights is ErrNotPlain.
+// https://mariadb.com/kb/en/weight_string/
+func (t *Type) WeightQuery(canonical []byte) string {
+	var b strings.Builder
+	for i, level := range t.co.collationLevels() {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		for k, text := range [][]byte{canonical, []byte(" ")} {
+			if k > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, "WEIGHT_STRING(CONVERT(_utf8mb4 x'%x' USING %s) COLLATE %s LEVEL %d)", text, t.co.charset, t.co.name, level)
+		}
+	}
+	return b.String()
+}
+
+// AdoptWeights appends the weights that Weights would give, from the values of WeightQuery's columns.
+func (t *Type) AdoptWeights(dst []byte, columns [][]byte) ([]byte, error) {
+	if len(columns) != t.WeightColumns() || len(columns) == 0 {
+		return dst, ErrNotPlain
+	}
+	out := dst
+	for i := 0; i < len(columns); i += 2 {
+		weights, space := columns[i], columns[i+1]
+		if weights == nil || len(space) == 0 {
+			return dst, ErrNotPlain
+		}
+		start := len(out)
+		out = append(out, weights...)
+		if t.co.pad {
+			out = trimWeights(out, start, string(space))
+		}
+		if len(columns) > 2 {
+			out = append(out, levelEnd...)
+		}
+	}
+	return out, nil
 }
 
 // weighBinary weighs by code point, or by byte in an 8-bit character set.

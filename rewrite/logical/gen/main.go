@@ -48,7 +48,7 @@ func run(dsn, out string) error {
 	if _, err := db.Exec("SET NAMES utf8mb4"); err != nil {
 		return err
 	}
-	g := &generator{db: db, index: map[string]int{}}
+	g := &generator{db: db, index: map[string]int{}, wideIndex: map[string]int{}}
 	if err := g.read(); err != nil {
 		return err
 	}
@@ -72,7 +72,9 @@ type collation struct {
 	charset string
 	def     bool
 	pad     bool
+	levels  uint8  // bit 0 for the first level of WEIGHT_STRING, and so on; 0 when it is not made of levels
 	weights string // Go expression
+	wide    int    // number of the table of non-ASCII characters, 0 for none
 }
 
 type generator struct {
@@ -82,6 +84,8 @@ type generator struct {
 	collations []*collation
 	tables     []string
 	index      map[string]int
+	wide       []string
+	wideIndex  map[string]int
 }
 
 func (g *generator) read() error {
@@ -258,6 +262,9 @@ func (g *generator) readWeights(c *collation) error {
 	if err != nil || levels == nil {
 		return err
 	}
+	for _, level := range levels {
+		c.levels |= 1 << (level - 1)
+	}
 	t := make([][128]string, len(levels))
 	for i, level := range levels {
 		for _, b := range ascii {
@@ -289,6 +296,89 @@ func (g *generator) readWeights(c *collation) error {
 		}
 	}
 	c.weights = fmt.Sprint(g.register(t))
+	if len(levels) == 1 && common(c) {
+		return g.readWide(c, ascii)
+	}
+	return nil
+}
+
+// common says that a collation is the default of some server or application framework: its table of non-ASCII characters is
+// worth its size.
+func common(c *collation) bool {
+	rest, ok := strings.CutPrefix(c.name, "utf8mb4_")
+	if !ok {
+		rest, ok = strings.CutPrefix(c.name, "utf8mb3_")
+	}
+	if !ok {
+		return false
+	}
+	switch strings.Replace(rest, "nopad_", "", 1) {
+	case "general_ci", "unicode_ci", "unicode_520_ci", "uca1400_ai_ci":
+		return true
+	}
+	return false
+}
+
+// wideRanges are the characters of the tables: Latin-1 Supplement, Latin Extended A and B; Greek, Cyrillic. Combining
+// characters are not among them. They must be those of package logical.
+var wideRanges = [][2]rune{{0xA0, 0x250}, {0x370, 0x530}}
+
+// readWide finds out how the collation weighs common characters beyond ASCII, and that no two of them, nor one of them and an
+// ASCII character, weigh otherwise together.
+func (g *generator) readWide(c *collation, ascii []byte) error {
+	alone := map[rune]string{}
+	var all, wide []rune
+	for _, b := range ascii {
+		all = append(all, rune(b))
+	}
+	for _, r := range wideRanges {
+		for ch := r[0]; ch < r[1]; ch++ {
+			wide = append(wide, ch)
+		}
+	}
+	all = append(all, wide...)
+	for _, ch := range all {
+		w, err := g.weigh(c, string(ch), 1)
+		if err != nil {
+			return err
+		}
+		alone[ch] = w
+	}
+	for _, first := range all {
+		var text, want strings.Builder
+		for _, second := range all {
+			text.WriteRune(first)
+			text.WriteRune(second)
+			want.WriteString(alone[first])
+			want.WriteString(alone[second])
+		}
+		got, err := g.weigh(c, text.String(), 1)
+		if err != nil {
+			return err
+		}
+		if got != want.String() {
+			return nil // contractions: the evaluator weighs
+		}
+	}
+	var ends, weights strings.Builder
+	n := 0
+	for _, ch := range wide {
+		raw, err := hex.DecodeString(alone[ch])
+		if err != nil {
+			return err
+		}
+		n += len(raw)
+		fmt.Fprintf(&ends, "\\x%02x\\x%02x", byte(n>>8), byte(n))
+		for _, x := range raw {
+			fmt.Fprintf(&weights, "\\x%02x", x)
+		}
+	}
+	key := fmt.Sprintf("{\"%s\", \"%s\"}", ends.String(), weights.String())
+	if _, ok := g.wideIndex[key]; !ok {
+		g.wide = append(g.wide, key)
+		g.wideIndex[key] = len(g.wide)
+	}
+	c.wide = g.wideIndex[key]
 	return nil
 }
 
@@ -371,10 +461,14 @@ func (g *generator) source() []byte {
 	b.WriteString("}\n\n// collations are the server's collations, by id.\nvar collations = []collation{\n")
 	sort.Slice(g.collations, func(i, j int) bool { return g.collations[i].id < g.collations[j].id })
 	for _, c := range g.collations {
-		fmt.Fprintf(&b, "{%d, %q, %q, %v, %s},\n", c.id, c.name, c.charset, c.pad, c.weights)
+		fmt.Fprintf(&b, "{%d, %q, %q, %v, %d, %s, %d},\n", c.id, c.name, c.charset, c.pad, c.levels, c.weights, c.wide)
 	}
 	b.WriteString("}\n\n// weightTables hold WEIGHT_STRING of each ASCII character, level by level.\nvar weightTables = [][]weightLevel{\n")
 	for _, t := range g.tables {
+		b.WriteString(t + ",\n")
+	}
+	b.WriteString("}\n\n// wideTables hold WEIGHT_STRING of the characters of wideRanges.\nvar wideTables = []wideTable{\n")
+	for _, t := range g.wide {
 		b.WriteString(t + ",\n")
 	}
 	b.WriteString("}\n")

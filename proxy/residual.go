@@ -1,0 +1,512 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+
+	"latchkey/proxy/evaluator"
+	"latchkey/proxy/wire"
+	"latchkey/rewrite"
+	"latchkey/rewrite/logical"
+)
+
+// residual is one statement of class Residual under way: the rows that it needs are fetched on the client's own backend
+// connection, opened, and loaded into temporary tables of the evaluator with the same names, where the client's own text is
+// run. Its answer goes to the client packet by packet.
+type residual struct {
+	x        *executor
+	ctx      context.Context
+	st       *rewrite.Statement
+	plan     *rewrite.Plan
+	snapshot *Snapshot
+	// text is the client's own statement; execute is set where it is prepared, with the client's parameters, and charset the
+	// character set that it was prepared under.
+	text    []byte
+	execute *wire.Execute
+	charset string
+	more    bool
+
+	conn   *evaluator.Conn
+	mirror *mirror
+	// spent is what the statement has taken of the budgets.
+	spent spending
+}
+
+// residual carries out a statement that came as text.
+func (x *executor) residual(j *job) (ok bool, err error) {
+	if j.st.Params() > 0 {
+		return false, x.refuse(errMarker)
+	}
+	r := &residual{x: x, st: j.st, plan: j.plan, snapshot: j.snapshot, text: j.st.SQL()[j.from:j.to], more: j.more}
+	return x.runResidual(r)
+}
+
+// runResidual carries out a residual statement and tells the client of what goes wrong.
+func (x *executor) runResidual(r *residual) (ok bool, err error) {
+	if x.tablesLocked {
+		return false, x.refuse(newFault(codeNotPossible, "the statement computes over protected columns, which is not possible under LOCK TABLES; use a transaction"))
+	}
+	ctx, cancel := context.WithCancel(x.ctx)
+	defer cancel()
+	x.evaluating.Store(&cancel)
+	defer x.evaluating.Store(nil)
+	r.ctx = ctx
+	defer r.close()
+	if err := r.prepare(); err != nil {
+		return false, x.refuse(r.present(err))
+	}
+	return r.answer()
+}
+
+// followed notes what a statement that has succeeded means for residual statements.
+func (x *executor) followed(st *rewrite.Statement, plan *rewrite.Plan) {
+	switch plan.Kind {
+	case "LOCK":
+		x.tablesLocked = true
+	case "UNLOCK", "START", "BEGIN":
+		x.tablesLocked = false
+	case "KILL":
+		x.killed(st)
+	}
+}
+
+// killed ends what another session runs in the evaluator, of which the backend knows nothing, after the backend has accepted
+// the KILL.
+func (x *executor) killed(st *rewrite.Statement) {
+	id, err := strconv.ParseUint(string(st.Text(st.Len()-1)), 10, 32)
+	if err != nil {
+		return
+	}
+	for _, other := range x.server.appendSessions(nil) {
+		if other.threadID == uint32(id) {
+			other.interruptEvaluator()
+		}
+	}
+}
+
+// interruptEvaluator ends what the session runs in the evaluator, if anything.
+func (s *session) interruptEvaluator() {
+	if cancel := s.evaluating.Load(); cancel != nil {
+		(*cancel)()
+	}
+}
+
+// evaluation is the way to end what runs in the evaluator; nil while nothing does.
+type evaluation = atomic.Pointer[context.CancelFunc]
+
+// close gives back what the statement has taken.
+func (r *residual) close() {
+	if r.conn != nil {
+		r.conn.Release()
+		r.conn = nil
+	}
+	r.spent.giveBack()
+}
+
+// errInterrupted is MariaDB's answer to KILL QUERY.
+var errInterrupted = &fault{code: 1317, state: "70100", message: "Query execution was interrupted"}
+
+// present turns an error of any side into what the client may see.
+func (r *residual) present(err error) error {
+	if r.ctx.Err() != nil && r.x.ctx.Err() == nil && !fatal(err) {
+		return errInterrupted
+	}
+	return evaluatorError(err)
+}
+
+// prepare does everything up to the statement itself.
+func (r *residual) prepare() error {
+	x := r.x
+	if x.env.Evaluator == nil {
+		return errNoEvaluator
+	}
+	var err error
+	if r.mirror, err = x.readMirror(r.plan.Residual.Variables); err != nil {
+		return err
+	}
+	if r.mirror.zone == "" && (r.plan.Residual.Clock || r.timed()) {
+		return newFault(codeNotPossible, "the statement computes with points in time, and the session's time zone is SYSTEM, which is not certain; SET time_zone")
+	}
+	if r.conn, err = x.env.Evaluator.Acquire(r.ctx, evaluator.RelayCaps(x.caps)); err != nil {
+		return err
+	}
+	r.spent.of(x.env)
+	if err := r.makeTables(); err != nil {
+		return err
+	}
+	if err := r.fetch(); err != nil {
+		return err
+	}
+	return r.mirror.apply(r.ctx, r.conn)
+}
+
+// timed tells whether a column that is loaded holds points in time.
+func (r *residual) timed() bool {
+	for i := range r.plan.Residual.Loads {
+		l := &r.plan.Residual.Loads[i]
+		for _, c := range l.Columns {
+			if isTimestamp(l.Table, &c) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isTimestamp tells whether a loaded column is a TIMESTAMP.
+func isTimestamp(t *rewrite.Table, c *rewrite.LoadColumn) bool {
+	if c.Protected != nil {
+		return c.Protected.Type.Family() == logical.FamilyTimestamp
+	}
+	column := t.Column(c.Name)
+	return column != nil && column.DataType == "timestamp"
+}
+
+// loadMode is the sql_mode of the evaluator's session while rows are loaded: whatever the backend has stored is stored.
+const loadMode = "SET sql_mode='ALLOW_INVALID_DATES',check_constraint_checks=0"
+
+// makeTables makes the temporary tables, empty.
+func (r *residual) makeTables() error {
+	if _, err := r.conn.Exec(r.ctx, loadMode); err != nil {
+		return err
+	}
+	if err := r.mirror.applyZone(r.ctx, r.conn); err != nil {
+		return err
+	}
+	tables := r.x.env.Schema.tables
+	for i := range r.plan.Residual.Loads {
+		l := &r.plan.Residual.Loads[i]
+		definition, err := rewrite.EvaluatorDefinition(l.Table, protectedOf(l), l.Columns)
+		if err != nil {
+			return err
+		}
+		if err := tables.database(r.ctx, r.conn, l.Table.Database); err != nil {
+			return err
+		}
+		create := "CREATE TEMPORARY TABLE " + quoteName(l.Table.Database) + "." + quoteName(l.Table.Name) + " " + definition
+		if _, err := r.conn.Exec(r.ctx, create); err != nil {
+			return r.inside(err)
+		}
+	}
+	if r.mirror.database != "" {
+		return tables.database(r.ctx, r.conn, r.mirror.database)
+	}
+	return nil
+}
+
+// protectedOf gives the protected column behind each column of a table or view.
+func protectedOf(l *rewrite.Load) []*rewrite.Protected {
+	if l.Table.Kind == rewrite.BaseTable {
+		return nil
+	}
+	all := make([]*rewrite.Protected, len(l.Table.Columns))
+	for i, c := range l.Table.Columns {
+		for k := range l.Columns {
+			if l.Columns[k].Name == c.Name {
+				all[i] = l.Columns[k].Protected
+			}
+		}
+	}
+	return all
+}
+
+// errNotHeld is for what the evaluator's server says of statements that are not the client's.
+var errNotHeld = newFault(codeNotPossible, "the rows that the statement needs cannot be held in the evaluator as they are; see the log of Latchkey")
+
+// inside logs an error of the evaluator's server to a statement of the proxy's own, by its number: its text could quote a
+// value. The client is told that much and no more.
+func (r *residual) inside(err error) error {
+	var e *evaluator.Error
+	switch {
+	case errors.As(err, &e) && storageFull(e.Code):
+		return errBudgetStorage
+	case errors.As(err, &e), errors.Is(err, evaluator.ErrNotLoaded):
+		r.x.log.Error("rows cannot be loaded into the evaluator", "error", err)
+		return errNotHeld
+	}
+	return err
+}
+
+// storageFull tells whether a number of MariaDB's says that there is no room for rows.
+func storageFull(code uint16) bool {
+	switch code {
+	case 1021, 1114, 1030, 1026, 3: // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_GET_ERRNO, ER_ERROR_ON_WRITE, EE_WRITE
+		return true
+	}
+	return false
+}
+
+// answer runs the client's statement in the evaluator and relays its reply.
+func (r *residual) answer() (ok bool, err error) {
+	x := r.x
+	kind := wire.ReplyQuery
+	if r.execute == nil {
+		err = r.conn.Send(append([]byte{byte(wire.ComQuery)}, r.text...))
+	} else {
+		kind = wire.ReplyExecute
+		err = r.sendExecute()
+	}
+	if err != nil {
+		return false, x.refuse(r.present(err))
+	}
+	x.sent()
+	rows, warnings, ok, err := r.relay(kind)
+	if err != nil {
+		return false, err
+	}
+	if ok {
+		r.keepDiagnostics(rows, warnings)
+	}
+	return ok, nil
+}
+
+// sendExecute prepares the client's text and executes it with the client's parameters.
+func (r *residual) sendExecute() error {
+	statement, params, err := r.conn.Prepare(r.ctx, r.text)
+	if err != nil {
+		return err
+	}
+	if params != len(r.execute.Params) {
+		return errOperand
+	}
+	e := *r.execute
+	// A result that is here whole needs no cursor, and a client that asked for one takes it so.
+	e.Statement, e.Flags = statement, 0
+	return r.conn.Send(e.Append(nil))
+}
+
+// sessionStatus are the status flags that say something of the client's own session on the backend.
+const sessionStatus = wire.StatusInTransaction | wire.StatusReadOnly | wire.StatusAutocommit | wire.StatusNoBackslashEscapes |
+	wire.StatusANSIQuotes | wire.StatusNoIndex | wire.StatusNoGoodIndex | wire.StatusQuerySlow | wire.StatusSessionChanged
+
+// relay passes the reply of the evaluator on.
+func (r *residual) relay(kind wire.ReplyKind) (rows uint64, warnings uint16, ok bool, err error) {
+	x := r.x
+	reply := &x.reply
+	reply.Start(r.conn.Wire, x.client, kind, r.conn.Caps)
+	reply.More = r.more
+	stop := context.AfterFunc(r.ctx, r.conn.Kill)
+	defer stop()
+	ok = true
+	for {
+		event, err := reply.Next()
+		if err == nil {
+			switch event {
+			case wire.EventDone:
+				return rows, warnings, ok, reply.Close()
+			case wire.EventRow:
+				rows++
+			case wire.EventERR:
+				ok = false
+				err = r.relayError()
+			case wire.EventInfile:
+				err = reply.RefuseInfile(errPacket(errInfile))
+			case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
+				warnings, err = r.relayEnd(event)
+			}
+		}
+		if err != nil {
+			return 0, 0, false, r.broken(err)
+		}
+	}
+}
+
+// relayEnd gives an OK or EOF packet the state of the client's own session.
+func (r *residual) relayEnd(event wire.Event) (warnings uint16, err error) {
+	p, err := r.x.reply.Payload()
+	if err != nil {
+		return 0, err
+	}
+	status := r.x.session.status & (sessionStatus &^ wire.StatusSessionChanged)
+	if err := wire.PatchStatus(p, r.conn.Caps, status, sessionStatus&^status); err != nil || event == wire.EventColumnsEnd {
+		return 0, err
+	}
+	if len(p) == 5 && p[0] == 0xfe {
+		e, err := wire.ParseEOF(p)
+		return e.Warnings, err
+	}
+	o, err := wire.ParseOK(p, r.conn.Caps)
+	return o.Warnings, err
+}
+
+// relayError notes the error with which the client's statement ends. What fails for want of room is an error of ours.
+func (r *residual) relayError() error {
+	p, err := r.x.reply.Payload()
+	if err != nil {
+		return err
+	}
+	e, err := wire.ParseERR(p)
+	if err != nil {
+		return err
+	}
+	switch {
+	case r.ctx.Err() != nil:
+		e = errPacket(errInterrupted)
+	case storageFull(e.Code):
+		e = errPacket(errBudgetStorage)
+		r.x.server.metrics.refused(e.Code)
+	}
+	r.x.failed(e)
+	return r.x.reply.Replace(e.Append(nil))
+}
+
+// broken ends a reply that cannot go on. A failure of the evaluator is told to the client in place of the rest.
+func (r *residual) broken(err error) error {
+	var io *wire.IOError
+	if !errors.As(err, &io) || io.Side == wire.ClientSide {
+		return err
+	}
+	failed := r.present(r.conn.Failed(err))
+	e := errPacket(failed)
+	r.x.server.metrics.refused(e.Code)
+	r.x.failed(e)
+	return r.x.reply.Break(e)
+}
+
+// keepDiagnostics makes the client's next questions about this statement have this statement's answers: the backend only
+// knows of the fetches.
+func (r *residual) keepDiagnostics(rows uint64, warnings uint16) {
+	x := r.x
+	if r.plan.Residual.FoundRows {
+		result, err := r.conn.Query(r.ctx, "SELECT FOUND_ROWS()")
+		if err == nil && len(result.Rows) == 1 {
+			rows, _ = strconv.ParseUint(string(result.Rows[0][0]), 10, 64)
+		}
+	}
+	x.diagnostics.answered(rows)
+	x.area = diagnosticsArea{merged: true}
+	if warnings == 0 {
+		return
+	}
+	own := ownWarnings{total: int(warnings)}
+	err := r.conn.Each(r.ctx, "SHOW WARNINGS", func(row [][]byte) error {
+		w, err := readDiagnosis(row)
+		own.list = append(own.list, w)
+		return err
+	})
+	if err == nil {
+		x.area.own = own
+	}
+}
+
+// spending is what one statement has taken of its budget and of the process's.
+type spending struct {
+	maxRows   int
+	maxBytes  int64
+	total     *budget
+	rows      int
+	bytes     int64
+	taken     int64
+	locked    int
+	firstLock error
+}
+
+// budget bounds the plaintext of all statements in the evaluator, in bytes.
+type budget struct{ used atomic.Int64 }
+
+// budgetStep is how many bytes a statement takes of the process's budget at a time.
+const budgetStep = 256 << 10
+
+const (
+	defaultMaxRows  = 200_000
+	defaultMaxBytes = 64 << 20
+	// budgetStatements is how many statements may fill their budget at a time.
+	budgetStatements = 8
+)
+
+// of takes over the limits.
+func (s *spending) of(env *Protection) {
+	s.maxRows, s.maxBytes, s.total = env.MaxRows, env.MaxBytes, &env.loaded
+	setDefault(&s.maxRows, defaultMaxRows)
+	setDefault(&s.maxBytes, defaultMaxBytes)
+}
+
+// row counts a row of so many bytes.
+func (s *spending) row(bytes int) error {
+	s.rows++
+	s.bytes += int64(bytes)
+	if s.rows > s.maxRows {
+		return newFault(codeTooLarge, "the statement needs more than %d rows opened, the limit of evaluator.max_rows; "+
+			"narrow it with a condition on a column that is not protected, such as owner or date", s.maxRows)
+	}
+	if s.bytes > s.maxBytes {
+		return newFault(codeTooLarge, "the statement needs more than %d bytes opened in %d rows, the limit of evaluator.max_bytes; "+
+			"narrow it with a condition on a column that is not protected, such as owner or date", s.maxBytes, s.rows)
+	}
+	if s.bytes <= s.taken {
+		return nil
+	}
+	if s.total.used.Add(budgetStep) > budgetStatements*s.maxBytes {
+		s.total.used.Add(-budgetStep)
+		return errBudgetProcess
+	}
+	s.taken += budgetStep
+	return nil
+}
+
+func (s *spending) giveBack() {
+	if s.taken > 0 {
+		s.total.used.Add(-s.taken)
+		s.taken = 0
+	}
+}
+
+var (
+	errBudgetProcess = newFault(codeTooLarge, "other statements have filled what Latchkey opens at a time; repeat the statement, or narrow it with a condition on a column that is not protected")
+	errBudgetStorage = newFault(codeTooLarge, "the evaluator's storage is full; repeat the statement, narrow it with a condition on a column that is not protected, or give evaluator.dir more room")
+)
+
+// fetch loads all tables, as they are at one moment.
+func (r *residual) fetch() (err error) {
+	end, err := r.snapshotOf()
+	if err != nil {
+		return err
+	}
+	for i := range r.plan.Residual.Loads {
+		if err = r.load(&r.plan.Residual.Loads[i]); err != nil {
+			break
+		}
+	}
+	if endErr := end(); err == nil {
+		err = endErr
+	}
+	if err == nil && r.spent.locked > 0 {
+		err = r.lockedRows()
+	}
+	return err
+}
+
+// snapshotOf makes several fetches read the same moment, where no transaction of the client's does, and returns what ends
+// that. In a transaction at READ COMMITTED each fetch sees what was committed before it.
+func (r *residual) snapshotOf() (end func() error, err error) {
+	x := r.x
+	status := x.session.status
+	if len(r.plan.Residual.Loads) < 2 || status.Has(wire.StatusInTransaction) || !status.Has(wire.StatusAutocommit) {
+		return func() error { return nil }, nil
+	}
+	if r.mirror.isolation != "REPEATABLE-READ" && r.mirror.isolation != "SERIALIZABLE" {
+		if err := x.sideExec([]byte("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.sideExec([]byte("START TRANSACTION WITH CONSISTENT SNAPSHOT")); err != nil {
+		return nil, err
+	}
+	return func() error { return x.sideExec([]byte("COMMIT")) }, nil
+}
+
+// lockedRows is the error of a statement that met cells whose keys are not here, after all of them have been counted.
+func (r *residual) lockedRows() error {
+	var f *fault
+	if !errors.As(r.spent.firstLock, &f) {
+		return r.spent.firstLock
+	}
+	hint := "; name the row's owner in the condition to leave them out"
+	if f.code == codeNoKey {
+		hint = ""
+	}
+	return &fault{code: f.code, state: f.state, message: fmt.Sprintf("%s (rows that the statement needs and that are locked: %d%s)", f.message, r.spent.locked, hint)}
+}

@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"context"
+
+	"latchkey/proxy/evaluator"
+	"latchkey/proxy/wire"
+	"latchkey/rewrite"
+)
+
+// prepareResidual answers COM_STMT_PREPARE of a residual statement: what it will answer is known from the logical schema
+// alone. The backend prepares nothing.
+func (x *executor) prepareResidual(s *preparedStatement, snapshot *Snapshot) error {
+	columns, params, err := x.describeLogical(s.st.SQL(), loadedTables(s.plan.Residual))
+	if err != nil {
+		return x.refuse(err)
+	}
+	if params != s.params {
+		return x.refuse(errOperand)
+	}
+	x.prepared.virtual++
+	s.id = firstVirtual + x.prepared.virtual
+	if err := x.answer().Prepared(s.id, s.params, columns); err != nil {
+		return err
+	}
+	x.prepared.add(s)
+	return x.client.Flush()
+}
+
+// executeResidual carries out a residual statement with these parameters.
+func (x *executor) executeResidual(s *preparedStatement, e *wire.Execute, snapshot *Snapshot) error {
+	for _, l := range s.long {
+		if l != nil && l.total != len(l.data) {
+			return x.refuse(errPacketTooLarge)
+		}
+	}
+	x.fillLong(s, e)
+	r := &residual{x: x, st: &s.st, plan: s.plan, snapshot: snapshot, text: s.st.SQL(), execute: e, charset: s.charset}
+	_, err := x.runResidual(r)
+	return err
+}
+
+// definedTable is a table of the logical schema, or a view that stands there as a table. prots has, for a view, the protected
+// column behind each of its columns.
+type definedTable struct {
+	*rewrite.Table
+	prots []*rewrite.Protected
+}
+
+// loadedTables are the tables of a residual statement.
+func loadedTables(plan *rewrite.ResidualPlan) []definedTable {
+	tables := make([]definedTable, len(plan.Loads))
+	for i := range plan.Loads {
+		tables[i] = definedTable{plan.Loads[i].Table, protectedOf(&plan.Loads[i])}
+	}
+	return tables
+}
+
+// describeLogical asks the evaluator what a statement answers, of empty tables.
+func (x *executor) describeLogical(text []byte, tables []definedTable) (columns []wire.Column, params int, err error) {
+	err = x.onLogical(tables, func(ctx context.Context, conn *evaluator.Conn) error {
+		d, err := conn.Describe(ctx, text)
+		if err == nil {
+			columns, params = d.Columns, d.Params
+		}
+		return err
+	})
+	return columns, params, err
+}
+
+// onLogical calls do with a session of the evaluator that is like the client's and has these tables, empty.
+func (x *executor) onLogical(tables []definedTable, do func(ctx context.Context, conn *evaluator.Conn) error) error {
+	if x.env.Evaluator == nil {
+		return errNoEvaluator
+	}
+	m, err := x.readMirror(nil)
+	if err != nil {
+		return err
+	}
+	conn, err := x.env.Evaluator.Acquire(x.ctx, evaluator.RelayCaps(x.caps))
+	if err != nil {
+		return evaluatorError(err)
+	}
+	defer conn.Release()
+	return evaluatorError(x.onTables(conn, m, tables, func(ctx context.Context) error { return do(ctx, conn) }))
+}
+
+// onTables calls do while the evaluator has these tables, empty, after conn's session has become like the client's.
+func (x *executor) onTables(conn *evaluator.Conn, m *mirror, tables []definedTable, do func(ctx context.Context) error) error {
+	all := x.env.Schema.tables
+	return all.with(x.ctx, conn, tables, func() error {
+		if m.database != "" {
+			if err := all.database(x.ctx, conn, m.database); err != nil {
+				return err
+			}
+		}
+		if err := m.applyZone(x.ctx, conn); err != nil {
+			return err
+		}
+		if err := m.apply(x.ctx, conn); err != nil {
+			return err
+		}
+		return do(x.ctx)
+	})
+}

@@ -1,0 +1,48 @@
+package rewrite
+
+// ResidualPlan says which rows of which tables a statement needs in the evaluator, where the client's own text is finished over
+// temporary tables of the same names.
+type ResidualPlan struct {
+	// Loads has every table and view that the statement names, once each, also those that hold nothing protected.
+	Loads []Load
+	// Clock: a condition that the backend evaluates, or the statement itself, reads the clock. The fetches and the statement
+	// then have to see the same time.
+	Clock bool
+	// Variables are the names of the user variables that the statement reads, without @; they are given to the evaluator.
+	Variables []string
+	// FoundRows: the statement has SQL_CALC_FOUND_ROWS.
+	FoundRows bool
+	// Locks: the fetches lock the rows that they read.
+	Locks bool
+	// Indexes: the statement names indexes, which its tables in the evaluator need then.
+	Indexes bool
+	// Write is set for UPDATE and DELETE.
+	Write *ResidualWrite
+	// Explain: the statement is EXPLAIN; nothing is opened, and the answer says what would be.
+	Explain bool
+}
+
+// Load is the fetch of one table's rows from the backend.
+type Load struct {
+	// Table is a base table, or a view all of whose protected columns are bare ones of base tables.
+	Table *Table
+	// View has, for a view, the protected column behind each of its columns, nil for the others; nil for a base table.
+	View []*Protected
+	// Columns are those that the fetch selects, in order. The others are not used by the statement and stay at whatever an
+	// omitted column has.
+	Columns []LoadColumn
+	// Fetch is the SELECT: a superset of the rows that matter to the statement, in order of the primary key. Its pieces are
+	// text, source, range and limit.
+	Fetch []Piece
+	// Pushed are the conditions that narrow the fetch, as texts without literals, for EXPLAIN.
+	Pushed []string
+	// Limited: the fetch has the statement's own LIMIT.
+	Limited bool
+}
+
+// LoadColumn is one column of a fetch.
+type LoadColumn struct {
+	Name string
+	// Protected is not nil for a column whose cells are opened.
+	Protected *Protected
+}
