@@ -178,17 +178,7 @@ const collationUTF8MB4 uint16 = 45
 // answerTable answers with a resultset.
 func (x *executor) answerTable(t *table, binary, more bool) error {
 	a := x.answerMore(more)
-	columns := make([]wire.Column, len(t.columns))
-	for i, name := range t.columns {
-		longest := 64
-		for _, row := range t.rows {
-			longest = max(longest, len(row[i]))
-		}
-		columns[i] = wire.Column{
-			Catalog: []byte("def"), Name: []byte(name), Charset: cmp.Or(x.facts.conv.ResultsCollation, collationUTF8MB4),
-			Length: uint32(4 * longest), Type: wire.TypeVarString, Flags: wire.FlagNotNull, Decimals: 39,
-		}
-	}
+	columns := x.tableColumns(t)
 	if err := a.Columns(columns); err != nil {
 		return err
 	}
@@ -211,4 +201,20 @@ func (x *executor) answerTable(t *table, binary, more bool) error {
 		return err
 	}
 	return x.client.Flush()
+}
+
+// tableColumns defines the columns of a table of the proxy's own.
+func (x *executor) tableColumns(t *table) []wire.Column {
+	columns := make([]wire.Column, len(t.columns))
+	for i, name := range t.columns {
+		longest := 64
+		for _, row := range t.rows {
+			longest = max(longest, len(row[i]))
+		}
+		columns[i] = wire.Column{
+			Catalog: []byte("def"), Name: []byte(name), Charset: cmp.Or(x.facts.conv.ResultsCollation, collationUTF8MB4),
+			Length: uint32(4 * longest), Type: wire.TypeVarString, Flags: wire.FlagNotNull, Decimals: 39,
+		}
+	}
+	return columns
 }

@@ -49,6 +49,12 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	if x.tablesLocked {
 		return false, x.refuse(newFault(codeNotPossible, "the statement computes over protected columns, which is not possible under LOCK TABLES; use a transaction"))
 	}
+	switch {
+	case r.plan.Residual.Explain:
+		return x.explainResidual(r)
+	case r.plan.Residual.Write != nil:
+		return false, x.refuse(newFault(codeNotPossible, "the statement writes what it computes from protected columns; read the rows, compute in the application, and write the values"))
+	}
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
 	x.evaluating.Store(&cancel)
@@ -166,7 +172,7 @@ func isTimestamp(t *rewrite.Table, c *rewrite.LoadColumn) bool {
 }
 
 // loadMode is the sql_mode of the evaluator's session while rows are loaded: whatever the backend has stored is stored.
-const loadMode = "SET sql_mode='ALLOW_INVALID_DATES',check_constraint_checks=0"
+const loadMode = "SET sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO',check_constraint_checks=0"
 
 // makeTables makes the temporary tables, empty.
 func (r *residual) makeTables() error {
@@ -179,38 +185,28 @@ func (r *residual) makeTables() error {
 	tables := r.x.env.Schema.tables
 	for i := range r.plan.Residual.Loads {
 		l := &r.plan.Residual.Loads[i]
-		definition, err := rewrite.EvaluatorDefinition(l.Table, protectedOf(l), l.Columns)
+		definition, plainKeys, err := rewrite.EvaluatorSource(l.Table, l.View, l.Columns)
 		if err != nil {
 			return err
 		}
 		if err := tables.database(r.ctx, r.conn, l.Table.Database); err != nil {
 			return err
 		}
-		create := "CREATE TEMPORARY TABLE " + quoteName(l.Table.Database) + "." + quoteName(l.Table.Name) + " " + definition
-		if _, err := r.conn.Exec(r.ctx, create); err != nil {
+		name := quoteName(l.Table.Database) + "." + quoteName(l.Table.Name)
+		if _, err := r.conn.Exec(r.ctx, "CREATE TEMPORARY TABLE "+name+" "+definition); err != nil {
 			return r.inside(err)
+		}
+		if plainKeys && !r.plan.Residual.Indexes {
+			// They are there for the flags of column definitions; keeping them would cost more than the statement gains.
+			if _, err := r.conn.Exec(r.ctx, "ALTER TABLE "+name+" DISABLE KEYS"); err != nil {
+				return r.inside(err)
+			}
 		}
 	}
 	if r.mirror.database != "" {
 		return tables.database(r.ctx, r.conn, r.mirror.database)
 	}
 	return nil
-}
-
-// protectedOf gives the protected column behind each column of a table or view.
-func protectedOf(l *rewrite.Load) []*rewrite.Protected {
-	if l.Table.Kind == rewrite.BaseTable {
-		return nil
-	}
-	all := make([]*rewrite.Protected, len(l.Table.Columns))
-	for i, c := range l.Table.Columns {
-		for k := range l.Columns {
-			if l.Columns[k].Name == c.Name {
-				all[i] = l.Columns[k].Protected
-			}
-		}
-	}
-	return all
 }
 
 // errNotHeld is for what the evaluator's server says of statements that are not the client's.
