@@ -366,7 +366,7 @@ func describePiece(st *Statement, edits []Edit, p Piece) string {
 	case PieceAssign:
 		return fmt.Sprintf("{assign %s old=%d %s%s}", p.Left, p.Old, list, p.NewText)
 	case PieceAnnotation:
-		return fmt.Sprintf("'%s mac=...'", p.Text)
+		return fmt.Sprintf("'%s mac=...'", strings.ReplaceAll(p.Text, "'", "''"))
 	case PieceTagOf:
 		return fmt.Sprintf("{tag %s}", p.Left)
 	case PieceLimit:
