@@ -31,6 +31,8 @@ type residual struct {
 
 	conn   *evaluator.Conn
 	mirror *mirror
+	// write is what the statement writes; nil when it only reads.
+	write *writeBack
 	// spent is what the statement has taken of the budgets.
 	spent spending
 }
@@ -53,7 +55,7 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	case r.plan.Residual.Explain:
 		return x.explainResidual(r)
 	case r.plan.Residual.Write != nil:
-		return false, x.refuse(newFault(codeNotPossible, "the statement writes what it computes from protected columns; read the rows, compute in the application, and write the values"))
+		r.write = newWriteBack(r)
 	}
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
@@ -61,6 +63,9 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	defer x.evaluating.Store(nil)
 	r.ctx = ctx
 	defer r.close()
+	if r.write != nil {
+		return r.write.run()
+	}
 	if err := r.prepare(); err != nil {
 		return false, x.refuse(r.present(err))
 	}
@@ -146,6 +151,9 @@ func (r *residual) prepare() error {
 	if err := r.fetch(); err != nil {
 		return err
 	}
+	if err := r.write.loaded(); err != nil {
+		return err
+	}
 	return r.mirror.apply(r.ctx, r.conn)
 }
 
@@ -185,7 +193,7 @@ func (r *residual) makeTables() error {
 	tables := r.x.env.Schema.tables
 	for i := range r.plan.Residual.Loads {
 		l := &r.plan.Residual.Loads[i]
-		definition, plainKeys, err := rewrite.EvaluatorSource(l.Table, l.View, l.Columns)
+		definition, plainKeys, err := r.definition(l)
 		if err != nil {
 			return err
 		}
@@ -207,6 +215,15 @@ func (r *residual) makeTables() error {
 		return tables.database(r.ctx, r.conn, r.mirror.database)
 	}
 	return nil
+}
+
+// definition gives the temporary table for a load; plainKeys says that it has indexes which are not unique.
+func (r *residual) definition(l *rewrite.Load) (text string, plainKeys bool, err error) {
+	if t := r.write.target(l); t != nil {
+		text, err = rewrite.EvaluatorTarget(l.Table, l.Columns, t.plan, t.number)
+		return text, false, err
+	}
+	return rewrite.EvaluatorSource(l.Table, l.View, l.Columns)
 }
 
 // errNotHeld is for what the evaluator's server says of statements that are not the client's.
@@ -238,13 +255,7 @@ func storageFull(code uint16) bool {
 // answer runs the client's statement in the evaluator and relays its reply.
 func (r *residual) answer() (ok bool, err error) {
 	x := r.x
-	kind := wire.ReplyQuery
-	if r.execute == nil {
-		err = r.conn.Send(append([]byte{byte(wire.ComQuery)}, r.text...))
-	} else {
-		kind = wire.ReplyExecute
-		err = r.sendExecute()
-	}
+	kind, err := r.send()
 	if err != nil {
 		return false, x.refuse(r.present(err))
 	}
@@ -257,6 +268,14 @@ func (r *residual) answer() (ok bool, err error) {
 		r.keepDiagnostics(rows, warnings)
 	}
 	return ok, nil
+}
+
+// send sends the client's statement to the evaluator. The caller reads the reply.
+func (r *residual) send() (wire.ReplyKind, error) {
+	if r.execute == nil {
+		return wire.ReplyQuery, r.conn.Send(append([]byte{byte(wire.ComQuery)}, r.text...))
+	}
+	return wire.ReplyExecute, r.sendExecute()
 }
 
 // sendExecute prepares the client's text and executes it with the client's parameters.
