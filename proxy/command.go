@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 
 	"latchkey/proxy/wire"
 	"latchkey/rewrite"
+	"latchkey/rewrite/logical"
 )
 
 // command answers the requests that carry statements, values or rows. handled is false for those that the session relays.
@@ -88,11 +90,15 @@ func (x *executor) fieldList(p wire.Packet) error {
 		return x.refuse(err)
 	}
 	table := snapshot.Schema.Table(x.database, string(f.Table))
-	if x.raw || table == nil || !table.Protects {
+	if x.raw || table == nil {
 		return x.exchange(p, wire.ReplyFields)
 	}
-	if table.Kind == rewrite.View {
-		return x.refuse(newFault(codeNotUnderstood, "the columns of a view over protected columns cannot be listed by COM_FIELD_LIST; use SHOW COLUMNS"))
+	columns, err := snapshot.Planner.ProtectedColumns(table)
+	if err != nil {
+		return x.refuse(err)
+	}
+	if columns == nil {
+		return x.exchange(p, wire.ReplyFields)
 	}
 	if x.facts.stale {
 		if err := x.refresh(); err != nil {
@@ -102,11 +108,12 @@ func (x *executor) fieldList(p wire.Packet) error {
 	if err := x.forward(p); err != nil {
 		return err
 	}
-	return x.relayFields(table)
+	return x.relayFields(table, columns)
 }
 
-// relayFields relays the column definitions of a table with protected columns.
-func (x *executor) relayFields(table *rewrite.Table) error {
+// relayFields relays the column definitions of a table or view with protected columns. columns has an entry for each of its
+// columns, nil for those that are not protected.
+func (x *executor) relayFields(table *rewrite.Table, columns []*rewrite.Protected) error {
 	r := &x.reply
 	r.Start(x.backend, x.client, wire.ReplyFields, x.caps)
 	for {
@@ -118,7 +125,7 @@ func (x *executor) relayFields(table *rewrite.Table) error {
 		case wire.EventDone:
 			return r.Close()
 		case wire.EventColumn:
-			err = x.relayField(table)
+			err = x.relayField(table, columns)
 		case wire.EventResultEnd:
 			err = x.sawEnd(event)
 		}
@@ -131,7 +138,7 @@ func (x *executor) relayFields(table *rewrite.Table) error {
 	}
 }
 
-func (x *executor) relayField(table *rewrite.Table) error {
+func (x *executor) relayField(table *rewrite.Table, columns []*rewrite.Protected) error {
 	payload, err := x.reply.Payload()
 	if err != nil || x.reply.Aborted() {
 		return err
@@ -140,21 +147,43 @@ func (x *executor) relayField(table *rewrite.Table) error {
 	if err := wire.ParseColumn(payload, x.caps, &d); err != nil {
 		return err
 	}
-	column := table.Column(string(d.OrgName))
-	if column == nil {
+	at := slices.Index(table.Columns, table.Column(string(d.Name)))
+	if at < 0 || at >= len(columns) {
 		return errOrigin
 	}
-	if column.Protected == nil {
+	column := columns[at]
+	if column == nil {
 		return nil
 	}
-	declare(&d, column.Protected, &x.facts.conv, x.caps)
-	d.Default = wire.AppendTextValue(nil, nil, true)
-	if t := column.Protected.Type; t.HasDefault {
+	declare(&d, column, &x.facts.conv, x.caps)
+	if table.Kind == rewrite.View {
+		asViewField(&d, column.Type.Kind)
+	}
+	// An empty physical default stands for the declared one.
+	if t := column.Type; t.HasDefault && len(d.Default) == 1 && d.Default[0] == 0 {
 		text, err := t.AppendText(nil, t.Default, &x.facts.conv)
 		if err != nil {
-			return errNotPossible(column.Protected, "the declared default cannot be shown in this session's character set or time zone")
+			return errNotPossible(column, "the declared default cannot be shown in this session's character set or time zone")
 		}
 		d.Default = wire.AppendTextValue(nil, text, false)
 	}
 	return x.reply.Replace(d.Append(nil, x.caps))
+}
+
+// asViewField gives the definition of a column of a table the form that the column of a view has in the reply to
+// COM_FIELD_LIST: text has 39 decimals, the type of a TEXT or BLOB says how long it is, and no extended metadata follows.
+func asViewField(d *wire.Column, kind logical.Kind) {
+	d.Extended = nil
+	switch kind {
+	case logical.KindTinyText, logical.KindTinyBlob:
+		d.Type = wire.TypeTinyBlob
+	case logical.KindMediumText, logical.KindMediumBlob:
+		d.Type = wire.TypeMediumBlob
+	case logical.KindLongText, logical.KindLongBlob, logical.KindJSON:
+		d.Type = wire.TypeLongBlob
+	case logical.KindText, logical.KindBlob, logical.KindChar, logical.KindVarchar, logical.KindBinary, logical.KindVarbinary:
+	default:
+		return
+	}
+	d.Decimals = 39
 }

@@ -600,13 +600,13 @@ func (c *converter) insert(written []site) error {
 		place[column] = i
 	}
 	values := make([]*site, len(c.columns))
-	for i := 0; i < len(written); {
-		row := written[i].row
+	// A row of which nothing is written stands there too: messages count the rows.
+	for i, row := 0, 1; i < len(written); row++ {
 		clear(values)
 		for ; i < len(written) && written[i].row == row; i++ {
 			values[place[written[i].column]] = &written[i]
 		}
-		if len(c.text) > 0 && c.text[len(c.text)-1] == ')' {
+		if row > 1 {
 			c.add(",")
 		}
 		c.add("(" + strconv.Itoa(row))

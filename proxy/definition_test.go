@@ -319,6 +319,31 @@ func TestDefinitionsOnFilledTables(t *testing.T) {
 	sameRows("SELECT caption, body, mood FROM entries")
 }
 
+// TestDefinitionsThatDropADefault: rows of before keep it, and those that come get the implicit default of the type or the
+// error that there is none, as in a column that never had one.
+func TestDefinitionsThatDropADefault(t *testing.T) {
+	m := newMigration(t, migrationPolicy())
+	for _, statement := range []string{
+		"CREATE TABLE entries (id INT PRIMARY KEY AUTO_INCREMENT, user_id INT NOT NULL)",
+		"INSERT INTO entries (user_id) VALUES (1)",
+		"ALTER TABLE entries ADD mood ENUM('x','y') NOT NULL DEFAULT 'y', ADD amount DECIMAL(5,2) NOT NULL, ADD body TEXT NOT NULL DEFAULT 'text'",
+		"ALTER TABLE entries ALTER mood DROP DEFAULT, ALTER body DROP DEFAULT",
+		"SET sql_mode = ''",
+		"INSERT INTO entries (user_id) VALUES (2)",
+		"INSERT INTO entries (user_id, mood) VALUES (3, DEFAULT)",
+		"SET sql_mode = DEFAULT",
+		"INSERT INTO entries (user_id) VALUES (4)",
+		"INSERT INTO entries (user_id, mood, amount, body) VALUES (5, DEFAULT, 1, 'b')",
+		"UPDATE entries SET body = DEFAULT WHERE id = 1",
+	} {
+		m.run(t, statement)
+	}
+	query := "SELECT * FROM entries ORDER BY id"
+	if want, got := fmt.Sprint(queryRows(t, m.plainConn, query)), fmt.Sprint(queryRows(t, m.sealedConn, query)); got != want {
+		t.Errorf("rows %s, want %s", got, want)
+	}
+}
+
 // TestDefinitionsInEveryWay: prepared, by EXECUTE IMMEDIATE and PREPARE, under other modes and character sets.
 func TestDefinitionsInEveryWay(t *testing.T) {
 	m := newMigration(t, migrationPolicy())

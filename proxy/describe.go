@@ -6,8 +6,8 @@ import (
 	"latchkey/proxy/wire"
 )
 
-// codeNotPreparable is MariaDB's error for a statement that it runs but does not prepare.
-const codeNotPreparable = 1295
+// notPreparable is MariaDB's error for a statement that it runs but does not prepare.
+const notPreparable uint16 = 1295
 
 // describe asks the backend for the column definitions of a statement as the client wrote it, by preparing it: the statement
 // that runs in its place gives the same columns under other names and origins. The result is nil for a statement that cannot
@@ -42,7 +42,7 @@ func (x *executor) describe(text []byte) ([][]byte, error) {
 	if d.statement != 0 {
 		x.closeVariant(&variant{id: d.statement})
 	}
-	if d.failed != nil && d.failed.Code == codeNotPreparable {
+	if d.failed != nil && d.failed.Code == notPreparable {
 		return nil, nil
 	}
 	if d.failed != nil {
@@ -86,11 +86,12 @@ func (x *executor) describeJob(j *job) error {
 }
 
 // redefine appends to dst the definition of column i, which o has parsed, as the statement of the client's own text has it: as
-// it was asked for, but for the flags of a computed column, which are decided when the statement runs.
+// it was asked for. How a computed column is described is decided when the statement runs: only its name, its length and whether it can be
+// NULL are those that were asked for.
 func (o *opener) redefine(dst []byte, i int) ([]byte, error) {
-	d := o.definition
-	asked := &o.definition
-	if err := wire.ParseColumn(o.described[i], o.caps, asked); err != nil {
+	d := &o.definition
+	var asked wire.Column
+	if err := wire.ParseColumn(o.described[i], o.caps, &asked); err != nil {
 		return dst, err
 	}
 	if o.binary && !wire.SameEncoding(d.Type, asked.Type) {
@@ -99,6 +100,7 @@ func (o *opener) redefine(dst []byte, i int) ([]byte, error) {
 	if len(asked.OrgName) > 0 || o.preparing {
 		return append(dst, o.described[i]...), nil
 	}
-	asked.Flags = d.Flags
-	return asked.Append(dst, o.caps), nil
+	d.Name, d.Length = asked.Name, asked.Length
+	d.Flags = d.Flags&^wire.FlagNotNull | asked.Flags&wire.FlagNotNull
+	return d.Append(dst, o.caps), nil
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 
@@ -105,7 +104,7 @@ func (l *logicalTables) make(ctx context.Context, conn *evaluator.Conn, tables [
 		if err := l.database(ctx, conn, t.Database); err != nil {
 			return err
 		}
-		if err := makeTable(ctx, conn, t, definition); err != nil {
+		if _, err := conn.Exec(ctx, "CREATE OR REPLACE TABLE "+quoteName(t.Database)+"."+quoteName(t.Name)+" "+definition); err != nil {
 			return err
 		}
 		l.made[name] = definition
@@ -133,31 +132,6 @@ func (l *logicalTables) database(ctx context.Context, conn *evaluator.Conn, name
 		l.databases[name] = true
 	}
 	return nil
-}
-
-// makeTable makes a table, without its indexes where the evaluator's engine cannot have them: they are worth the flags of
-// column definitions only.
-func makeTable(ctx context.Context, conn *evaluator.Conn, t definedTable, definition string) error {
-	create := "CREATE OR REPLACE TABLE " + quoteName(t.Database) + "." + quoteName(t.Name) + " "
-	_, err := conn.Exec(ctx, create+definition)
-	var refused *evaluator.Error
-	if !errors.As(err, &refused) {
-		return err
-	}
-	bare, err := rewrite.EvaluatorDefinition(t.Table, t.prots, allColumns(t.Table))
-	if err == nil {
-		_, err = conn.Exec(ctx, create+bare)
-	}
-	return err
-}
-
-// allColumns are the columns of a table as if all of them were loaded.
-func allColumns(t *rewrite.Table) []rewrite.LoadColumn {
-	columns := make([]rewrite.LoadColumn, len(t.Columns))
-	for i, c := range t.Columns {
-		columns[i] = rewrite.LoadColumn{Name: c.Name, Protected: c.Protected}
-	}
-	return columns
 }
 
 // namedTables gives the tables that a statement can mean: whatever has the name of one of its words, in the current database

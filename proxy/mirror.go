@@ -38,6 +38,7 @@ var mirroredVariables = []mirroredVariable{
 	{"lc_time_names", true}, {"old_mode", true}, {"default_week_format", false}, {"div_precision_increment", false},
 	{"group_concat_max_len", false}, {"max_sort_length", false}, {"sql_select_limit", false}, {"last_insert_id", false},
 	{"sql_auto_is_null", false}, {"max_recursive_iterations", false},
+	{"check_constraint_checks", false}, {"sql_safe_updates", false},
 }
 
 // Further columns of the mirror's query, behind the variables.

@@ -128,7 +128,7 @@ func (x *executor) prepare(p wire.Packet) error {
 	case s.passes():
 		return x.preparePass(s, p)
 	case s.finished():
-		return x.prepareResidual(s, snapshot)
+		return x.prepareResidual(s)
 	}
 	return x.prepareSealed(s, snapshot)
 }

@@ -198,17 +198,7 @@ func (x *executor) answerTable(t *table, binary, more bool) error {
 	defer t.wipe()
 	a := x.answerMore(more)
 	x.client.Secret()
-	columns := make([]wire.Column, len(t.columns))
-	for i, name := range t.columns {
-		longest := 64
-		for _, row := range t.rows {
-			longest = max(longest, len(row[i]))
-		}
-		columns[i] = wire.Column{
-			Catalog: []byte("def"), Name: []byte(name), Charset: cmp.Or(x.facts.conv.ResultsCollation, collationUTF8MB4),
-			Length: uint32(4 * longest), Type: wire.TypeVarString, Flags: wire.FlagNotNull, Decimals: 39,
-		}
-	}
+	columns := x.tableColumns(t)
 	if err := a.Columns(columns); err != nil {
 		return err
 	}
@@ -227,4 +217,20 @@ func (x *executor) answerTable(t *table, binary, more bool) error {
 		return err
 	}
 	return x.client.Flush()
+}
+
+// tableColumns defines the columns of a table of the proxy's own.
+func (x *executor) tableColumns(t *table) []wire.Column {
+	columns := make([]wire.Column, len(t.columns))
+	for i, name := range t.columns {
+		longest := 64
+		for _, row := range t.rows {
+			longest = max(longest, len(row[i]))
+		}
+		columns[i] = wire.Column{
+			Catalog: []byte("def"), Name: []byte(name), Charset: cmp.Or(x.facts.conv.ResultsCollation, collationUTF8MB4),
+			Length: uint32(4 * longest), Type: wire.TypeVarString, Flags: wire.FlagNotNull, Decimals: 39,
+		}
+	}
+	return columns
 }

@@ -31,6 +31,8 @@ type residual struct {
 
 	conn   *evaluator.Conn
 	mirror *mirror
+	// write is what the statement writes; nil when it only reads.
+	write *writeBack
 	// spent is what the statement has taken of the budgets.
 	spent spending
 }
@@ -49,12 +51,21 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	if x.tablesLocked {
 		return false, x.refuse(newFault(codeNotPossible, "the statement computes over protected columns, which is not possible under LOCK TABLES; use a transaction"))
 	}
+	switch {
+	case r.plan.Residual.Explain:
+		return x.explainResidual(r)
+	case r.plan.Residual.Write != nil:
+		r.write = newWriteBack(r)
+	}
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
 	x.evaluating.Store(&cancel)
 	defer x.evaluating.Store(nil)
 	r.ctx = ctx
 	defer r.close()
+	if r.write != nil {
+		return r.write.run()
+	}
 	if err := r.prepare(); err != nil {
 		return false, x.refuse(r.present(err))
 	}
@@ -140,6 +151,9 @@ func (r *residual) prepare() error {
 	if err := r.fetch(); err != nil {
 		return err
 	}
+	if err := r.write.loaded(); err != nil {
+		return err
+	}
 	return r.mirror.apply(r.ctx, r.conn)
 }
 
@@ -166,7 +180,7 @@ func isTimestamp(t *rewrite.Table, c *rewrite.LoadColumn) bool {
 }
 
 // loadMode is the sql_mode of the evaluator's session while rows are loaded: whatever the backend has stored is stored.
-const loadMode = "SET sql_mode='ALLOW_INVALID_DATES',check_constraint_checks=0"
+const loadMode = "SET sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO',check_constraint_checks=0"
 
 // makeTables makes the temporary tables, empty.
 func (r *residual) makeTables() error {
@@ -179,16 +193,22 @@ func (r *residual) makeTables() error {
 	tables := r.x.env.Schema.tables
 	for i := range r.plan.Residual.Loads {
 		l := &r.plan.Residual.Loads[i]
-		definition, err := rewrite.EvaluatorDefinition(l.Table, protectedOf(l), l.Columns)
+		definition, plainKeys, err := r.definition(l)
 		if err != nil {
 			return err
 		}
 		if err := tables.database(r.ctx, r.conn, l.Table.Database); err != nil {
 			return err
 		}
-		create := "CREATE TEMPORARY TABLE " + quoteName(l.Table.Database) + "." + quoteName(l.Table.Name) + " " + definition
-		if _, err := r.conn.Exec(r.ctx, create); err != nil {
+		name := quoteName(l.Table.Database) + "." + quoteName(l.Table.Name)
+		if _, err := r.conn.Exec(r.ctx, "CREATE TEMPORARY TABLE "+name+" "+definition); err != nil {
 			return r.inside(err)
+		}
+		if plainKeys && !r.plan.Residual.Indexes {
+			// They are there for the flags of column definitions; keeping them would cost more than the statement gains.
+			if _, err := r.conn.Exec(r.ctx, "ALTER TABLE "+name+" DISABLE KEYS"); err != nil {
+				return r.inside(err)
+			}
 		}
 	}
 	if r.mirror.database != "" {
@@ -197,20 +217,13 @@ func (r *residual) makeTables() error {
 	return nil
 }
 
-// protectedOf gives the protected column behind each column of a table or view.
-func protectedOf(l *rewrite.Load) []*rewrite.Protected {
-	if l.Table.Kind == rewrite.BaseTable {
-		return nil
+// definition gives the temporary table for a load; plainKeys says that it has indexes which are not unique.
+func (r *residual) definition(l *rewrite.Load) (text string, plainKeys bool, err error) {
+	if t := r.write.target(l); t != nil {
+		text, err = rewrite.EvaluatorTarget(l.Table, l.Columns, t.plan, t.number)
+		return text, false, err
 	}
-	all := make([]*rewrite.Protected, len(l.Table.Columns))
-	for i, c := range l.Table.Columns {
-		for k := range l.Columns {
-			if l.Columns[k].Name == c.Name {
-				all[i] = l.Columns[k].Protected
-			}
-		}
-	}
-	return all
+	return rewrite.EvaluatorSource(l.Table, l.View, l.Columns)
 }
 
 // errNotHeld is for what the evaluator's server says of statements that are not the client's.
@@ -242,13 +255,7 @@ func storageFull(code uint16) bool {
 // answer runs the client's statement in the evaluator and relays its reply.
 func (r *residual) answer() (ok bool, err error) {
 	x := r.x
-	kind := wire.ReplyQuery
-	if r.execute == nil {
-		err = r.conn.Send(append([]byte{byte(wire.ComQuery)}, r.text...))
-	} else {
-		kind = wire.ReplyExecute
-		err = r.sendExecute()
-	}
+	kind, err := r.send()
 	if err != nil {
 		return false, x.refuse(r.present(err))
 	}
@@ -261,6 +268,14 @@ func (r *residual) answer() (ok bool, err error) {
 		r.keepDiagnostics(rows, warnings)
 	}
 	return ok, nil
+}
+
+// send sends the client's statement to the evaluator. The caller reads the reply.
+func (r *residual) send() (wire.ReplyKind, error) {
+	if r.execute == nil {
+		return wire.ReplyQuery, r.conn.Send(append([]byte{byte(wire.ComQuery)}, r.text...))
+	}
+	return wire.ReplyExecute, r.sendExecute()
 }
 
 // sendExecute prepares the client's text and executes it with the client's parameters.

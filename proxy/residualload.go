@@ -22,6 +22,8 @@ type tableLoad struct {
 	open *opener
 	// conv is how opened values are written for the evaluator.
 	conv logical.Session
+	// target is set when the statement writes the table.
+	target *writtenTable
 	// defined are the definitions of the fetch's columns; binary says that its rows are those of the binary protocol.
 	defined []columnKind
 	binary  bool
@@ -51,7 +53,7 @@ func (r *residual) load(l *rewrite.Load) error {
 	if err != nil {
 		return r.inside(err)
 	}
-	t := &tableLoad{r: r, load: l, into: into, binary: r.execute != nil || fetchesFloat(l)}
+	t := &tableLoad{r: r, load: l, into: into, target: r.write.target(l), binary: r.execute != nil || fetchesFloat(l)}
 	t.conv = x.facts.conv
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
 	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}
@@ -212,6 +214,11 @@ func (t *tableLoad) row(values [][]byte) error {
 	}
 	if err := t.r.spent.row(size); err != nil {
 		return err
+	}
+	if t.target != nil {
+		if err := t.target.rowLoaded(t.open, t.load.Columns, values); err != nil {
+			return err
+		}
 	}
 	for i, span := range t.spans {
 		switch span[0] {

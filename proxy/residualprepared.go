@@ -10,8 +10,15 @@ import (
 
 // prepareResidual answers COM_STMT_PREPARE of a residual statement: what it will answer is known from the logical schema
 // alone. The backend prepares nothing.
-func (x *executor) prepareResidual(s *preparedStatement, snapshot *Snapshot) error {
-	columns, params, err := x.describeLogical(s.st.SQL(), loadedTables(s.plan.Residual))
+func (x *executor) prepareResidual(s *preparedStatement) error {
+	var columns []wire.Column
+	var err error
+	params := s.params
+	if s.plan.Residual.Explain {
+		columns = x.tableColumns(explainTable(s.plan.Residual))
+	} else {
+		columns, params, err = x.describeLogical(s.st.SQL(), loadedTables(s.plan.Residual))
+	}
 	if err != nil {
 		return x.refuse(err)
 	}
@@ -51,7 +58,7 @@ type definedTable struct {
 func loadedTables(plan *rewrite.ResidualPlan) []definedTable {
 	tables := make([]definedTable, len(plan.Loads))
 	for i := range plan.Loads {
-		tables[i] = definedTable{plan.Loads[i].Table, protectedOf(&plan.Loads[i])}
+		tables[i] = definedTable{plan.Loads[i].Table, plan.Loads[i].View}
 	}
 	return tables
 }

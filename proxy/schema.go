@@ -343,6 +343,9 @@ func (l *SchemaLoader) publish(read *schemaRead, policy *rewrite.Policy, generat
 			MissingPrivileges: read.missing, SystemTimeZone: read.systemTimeZone, TimeZone: read.timeZone, digest: read.digest,
 		}
 		next.Planner.CountInto(&l.plans)
+		if l.cfg.Evaluator != nil {
+			next.Planner.Finish()
+		}
 		l.log.Info("schema read", "epoch", l.epoch, "tables", read.tables, "findings", len(findings))
 	}
 	next.generation = generation

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"strconv"
 	"strings"
 
 	"latchkey/proxy/wire"
@@ -77,6 +79,14 @@ func (o *opener) showField(f rewrite.ShownField) error {
 		if text, err = f.Default.DefaultShown(o.conv); err != nil {
 			return errShown
 		}
+	}
+	if o.binary && o.types[f.Column] == wire.TypeLongLong {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return errShown
+		}
+		o.values = binary.LittleEndian.AppendUint64(o.values, uint64(n))
+		return nil
 	}
 	return o.showText(text)
 }

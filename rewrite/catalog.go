@@ -109,18 +109,8 @@ func (p *Planner) columnFields() map[string]string {
 // policy and annotation disagree have no declared type and are shown as they are, and so are those of views that nobody can
 // read through Latchkey.
 func (p *Planner) shownColumns(t *Table) []*shownColumn {
-	prots := make([]*Protected, len(t.Columns))
-	switch {
-	case t.Kind == View && p.touch.names[foldTouch(t.Name)]&touchView != 0:
-		var err error
-		if prots, err = p.viewColumns(t, &builder{p: p, f: &Facts{ServerVersion: p.schema.ServerVersion}}); err != nil {
-			return nil
-		}
-	case t.Kind != View && t.Protects:
-		for i, c := range t.Columns {
-			prots[i] = c.Protected
-		}
-	default:
+	prots, err := p.ProtectedColumns(t)
+	if err != nil || prots == nil {
 		return nil
 	}
 	shown := make([]*shownColumn, len(t.Columns))
@@ -130,6 +120,22 @@ func (p *Planner) shownColumns(t *Table) []*shownColumn {
 		}
 	}
 	return shown
+}
+
+// ProtectedColumns gives, for each column of a table or view, the protected column that it shows; nil when there is none. The
+// error, for a view that cannot be read through Latchkey, is a *Refusal.
+func (p *Planner) ProtectedColumns(t *Table) ([]*Protected, error) {
+	if t.Kind == View && p.touch.names[foldTouch(t.Name)]&touchView != 0 {
+		return p.viewColumns(t, &builder{p: p, f: &Facts{ServerVersion: p.schema.ServerVersion}})
+	}
+	if t.Kind == View || !t.Protects {
+		return nil, nil
+	}
+	prots := make([]*Protected, len(t.Columns))
+	for i, c := range t.Columns {
+		prots[i] = c.Protected
+	}
+	return prots, nil
 }
 
 // shownColumn is what a protected column looks like to the application.
@@ -319,79 +325,83 @@ func (d *DeclaredIndex) indexType(index *Index) string {
 // CHECKs of the application's are shown without what keeps the backend from evaluating them. The guard of a JSON column
 // stands for the CHECK that JSON brings, which the physical column does not have.
 func (p *Planner) checkFields() (fields map[string]string, filter string) {
-	trees := newCatalogTrees("CONSTRAINT_SCHEMA", "TABLE_NAME", "CONSTRAINT_NAME")
-	guards := p.guards()
-	for _, g := range guards {
-		if g.json() {
-			trees.add("CONSTRAINT_NAME", g.path, sqlText(g.column.Name))
-			trees.add("LEVEL", g.path, sqlText("Column"))
-			trees.add("CHECK_CLAUSE", g.path, sqlText("json_valid("+quoteName(g.column.Name)+")"))
+	keys := []string{"CONSTRAINT_SCHEMA", "TABLE_NAME", "LEVEL", "CONSTRAINT_NAME"}
+	trees, hidden := newCatalogTrees(keys...), &catalogTree{}
+	p.eachShownCheck(func(t *Table, check CheckConstraint, shown shownCheck) {
+		path := []string{t.Database, t.Name, checkLevel(check.OfColumn), check.Name}
+		if shown.clause == "" {
+			hidden.add(path, "0")
+			return
 		}
+		trees.add("CHECK_CLAUSE", path, sqlText(shown.clause))
+		if shown.ofColumn != check.OfColumn {
+			trees.add("LEVEL", path, sqlText(checkLevel(shown.ofColumn)))
+		}
+		if shown.name != check.Name {
+			trees.add("CONSTRAINT_NAME", path, sqlText(shown.name))
+		}
+	})
+	return trees.expressions(), hidden.filter(keys)
+}
+
+func checkLevel(ofColumn bool) string {
+	if ofColumn {
+		return "Column"
 	}
-	fields = trees.expressions()
-	otherwise := fields["CHECK_CLAUSE"]
-	if otherwise == "" {
-		otherwise = "CHECK_CLAUSE"
-	}
-	mark := sqlText(checkMark)
-	fields["CHECK_CLAUSE"] = "CASE WHEN LEFT(CHECK_CLAUSE," + strconv.Itoa(1+len(annotationMark)) + ")=" + sqlText("'"+annotationMark) +
-		" AND LOCATE(" + mark + ",CHECK_CLAUSE)>0 THEN SUBSTRING(CHECK_CLAUSE,LOCATE(" + mark + ",CHECK_CLAUSE)+" + strconv.Itoa(len(checkMark)) + ")" +
-		" ELSE " + otherwise + " END"
-	return fields, withoutGuards(guards, "CONSTRAINT_SCHEMA", "")
+	return "Table"
 }
 
 // constraintFields are the fields of TABLE_CONSTRAINTS and the condition that leaves out the guards.
 func (p *Planner) constraintFields() (fields map[string]string, filter string) {
-	trees := newCatalogTrees("TABLE_SCHEMA", "TABLE_NAME", "CONSTRAINT_NAME")
-	guards := p.guards()
-	for _, g := range guards {
-		if g.json() {
-			trees.add("CONSTRAINT_NAME", g.path, sqlText(g.column.Name))
+	keys := []string{"TABLE_SCHEMA", "TABLE_NAME", "CONSTRAINT_TYPE", "CONSTRAINT_NAME"}
+	trees, hidden := newCatalogTrees(keys...), &catalogTree{}
+	p.eachShownCheck(func(t *Table, check CheckConstraint, shown shownCheck) {
+		path := []string{t.Database, t.Name, "CHECK", check.Name}
+		switch {
+		case shown.clause == "":
+			hidden.add(path, "0")
+		case shown.name != check.Name:
+			trees.add("CONSTRAINT_NAME", path, sqlText(shown.name))
 		}
-	}
-	return trees.expressions(), withoutGuards(guards, "TABLE_SCHEMA", "CONSTRAINT_TYPE<>"+sqlText("CHECK"))
+	})
+	return trees.expressions(), hidden.filter(keys)
 }
 
-// guard is the guard CHECK of a protected column.
-type guardCheck struct {
-	path   []string // database, table, constraint
-	column *Column
+// shownCheck is what a CHECK of the backend's stands for. The clause is empty when it stands for none.
+type shownCheck struct {
+	name, clause string
+	ofColumn     bool
 }
 
-func (g *guardCheck) json() bool { return g.column.Protected.Type.Kind == logical.KindJSON }
-
-func (p *Planner) guards() []guardCheck {
-	var guards []guardCheck
+// eachShownCheck calls do for every CHECK that is not shown as it is.
+func (p *Planner) eachShownCheck(do func(t *Table, check CheckConstraint, shown shownCheck)) {
 	for _, t := range p.schema.tables() {
-		for _, c := range t.Columns {
-			if c.Protected == nil || c.Protected.Conflict != nil {
-				continue
-			}
-			if check := t.guard(c.Name); check != nil {
-				guards = append(guards, guardCheck{path: []string{t.Database, t.Name, check.Name}, column: c})
+		if !t.Protects {
+			continue
+		}
+		for _, check := range t.Checks {
+			if shown, changed := t.shownCheck(check); changed {
+				do(t, check, shown)
 			}
 		}
 	}
-	return guards
 }
 
-// withoutGuards is the condition for all rows but those of guards. unless is a condition of rows that stay in any case.
-func withoutGuards(guards []guardCheck, schema, unless string) string {
-	trees := newCatalogTrees(schema, "TABLE_NAME", "CONSTRAINT_NAME")
-	for _, g := range guards {
-		if !g.json() {
-			trees.add("", g.path, "0")
+// shownCheck tells what a CHECK stands for. Guards of columns whose policy and annotation disagree are shown as they are.
+func (t *Table) shownCheck(check CheckConstraint) (shown shownCheck, changed bool) {
+	if _, expression, kept := cutKeptCheck(check.Clause); kept {
+		return shownCheck{name: check.Name, clause: expression, ofColumn: check.OfColumn}, true
+	}
+	for _, c := range t.Columns {
+		if c.Protected == nil || c.Protected.Conflict != nil || !isGuard(check, c.Name) {
+			continue
 		}
+		if c.Protected.Type.Kind == logical.KindJSON {
+			return shownCheck{name: c.Name, clause: "json_valid(" + quoteName(c.Name) + ")", ofColumn: true}, true
+		}
+		return shownCheck{}, true
 	}
-	tree := trees.fields[""]
-	if tree == nil {
-		return ""
-	}
-	condition := tree.expression(trees.keys, "1")
-	if unless != "" {
-		condition = "(" + unless + " OR " + condition + ")"
-	}
-	return condition
+	return shownCheck{}, false
 }
 
 // catalogTrees collects, for each field, the values that it has at certain keys: at certain columns of certain tables.
@@ -412,11 +422,14 @@ func newCatalogTrees(keys ...string) *catalogTrees {
 }
 
 func (t *catalogTrees) add(field string, path []string, value string) {
-	at := t.fields[field]
-	if at == nil {
-		at = &catalogTree{}
-		t.fields[field] = at
+	if t.fields[field] == nil {
+		t.fields[field] = &catalogTree{}
 	}
+	t.fields[field].add(path, value)
+}
+
+func (t *catalogTree) add(path []string, value string) {
+	at := t
 	for _, key := range path {
 		next := at.below[key]
 		if next == nil {
@@ -443,6 +456,14 @@ func (t *catalogTrees) expressions() map[string]string {
 		}
 	}
 	return expressions
+}
+
+// filter is the condition of all rows but those of the tree.
+func (t *catalogTree) filter(keys []string) string {
+	if len(t.below) == 0 {
+		return ""
+	}
+	return t.expression(keys, "1")
 }
 
 // expression compares names byte for byte: information_schema's own collation knows no letter case.

@@ -9,7 +9,7 @@ import (
 )
 
 // definitionPolicy is the policy of the golden definitions.
-func definitionPolicy(t *testing.T) *Policy {
+func definitionPolicy(t testing.TB) *Policy {
 	t.Helper()
 	amount, err := logical.Parse("decimal(12,2)")
 	if err != nil {
@@ -26,7 +26,7 @@ func definitionPolicy(t *testing.T) *Policy {
 }
 
 // definitionSchema has the tables of the policy as Latchkey makes them, or none.
-func definitionSchema(t *testing.T, filled bool) *Schema {
+func definitionSchema(t testing.TB, filled bool) *Schema {
 	t.Helper()
 	s := &Schema{
 		Epoch: 1, ServerVersion: 101119, KeystoreDatabase: "latchkey_keys",

@@ -12,14 +12,30 @@ import (
 // their declared types and what a column definition says of them, without constraints, partitions, comments and whatever else
 // needs InnoDB or computes values. Generated columns are ordinary ones there. prots has, for a view, the protected column
 // behind each column, nil for the others; it is nil for a table. loaded are the columns that rows are loaded with; nil means an
-// empty table for column definitions, whose flags need the indexes, which loading would pay for. The text is UTF-8 and reads the same in every sql_mode but
-// ANSI_QUOTES and NO_BACKSLASH_ESCAPES. The error is the Refusal of a column with a conflict.
+// empty table, which then has the indexes too. The text is UTF-8 and reads the same in every sql_mode but ANSI_QUOTES and
+// NO_BACKSLASH_ESCAPES. The error is the Refusal of a column with a conflict.
 func EvaluatorDefinition(t *Table, prots []*Protected, loaded []LoadColumn) (string, error) {
+	text, _, err := evaluatorDefinition(t, prots, loaded, loaded == nil)
+	return text, err
+}
+
+// EvaluatorSource is EvaluatorDefinition for a table that a statement only reads, with indexes over what is loaded: column
+// definitions have flags of them. plain says that some are not unique; keeping those while rows are loaded is not worth it.
+func EvaluatorSource(t *Table, prots []*Protected, loaded []LoadColumn) (text string, plain bool, err error) {
+	return evaluatorDefinition(t, prots, loaded, true)
+}
+
+func evaluatorDefinition(t *Table, prots []*Protected, loaded []LoadColumn, indexed bool) (text string, plain bool, err error) {
 	use := make(map[string]columnUse, len(loaded))
 	for _, c := range loaded {
 		use[c.Name] = columnLoaded
 	}
 	var elements []string
+	var keys []string
+	counting := ""
+	if indexed && prots == nil {
+		keys, plain, counting = t.evaluatorKeys(use, loaded == nil)
+	}
 	for i, c := range t.Columns {
 		prot := c.Protected
 		if prots != nil {
@@ -30,18 +46,15 @@ func EvaluatorDefinition(t *Table, prots []*Protected, loaded []LoadColumn) (str
 			used = columnDescribed
 		}
 		var definition string
-		var err error
 		if prot == nil {
-			definition = t.evaluatorColumn(c, used)
+			definition = t.evaluatorColumn(c, used, c.AutoIncrement && c.Name == counting)
 		} else if definition, err = protectedColumn(c, prot, used); err != nil {
-			return "", err
+			return "", false, err
 		}
 		elements = append(elements, quoteName(c.Name)+" "+definition)
 	}
-	if loaded == nil {
-		elements = append(elements, t.evaluatorKeys()...)
-	}
-	return "(" + strings.Join(elements, ",") + ") ENGINE=Aria TRANSACTIONAL=0", nil
+	elements = append(elements, keys...)
+	return "(" + strings.Join(elements, ",") + ") ENGINE=Aria TRANSACTIONAL=0", plain, nil
 }
 
 // columnUse is what a column of an evaluator's table is for.
@@ -70,7 +83,7 @@ func protectedColumn(c *Column, prot *Protected, use columnUse) (string, error) 
 }
 
 // evaluatorColumn defines a plain column.
-func (t *Table) evaluatorColumn(c *Column, use columnUse) string {
+func (t *Table) evaluatorColumn(c *Column, use columnUse, counting bool) string {
 	var b strings.Builder
 	b.WriteString(c.ColumnType)
 	if c.Charset != "" {
@@ -88,6 +101,9 @@ func (t *Table) evaluatorColumn(c *Column, use columnUse) string {
 	}
 	if literal {
 		b.WriteString(" DEFAULT " + def)
+	}
+	if counting {
+		b.WriteString(" AUTO_INCREMENT")
 	}
 	if c.OnUpdate {
 		b.WriteString(" ON UPDATE " + currentTimestamp(c))
@@ -132,34 +148,67 @@ func currentTimestamp(c *Column) string {
 	return "current_timestamp(" + digits
 }
 
-// evaluatorKeys defines the indexes as they were declared.
-func (t *Table) evaluatorKeys() []string {
-	var keys []string
+// maxKeyBytes is the longest key that the evaluator's engine takes for certain: an index beyond it is left out.
+const maxKeyBytes = 2000
+
+// evaluatorKeys defines the indexes as they were declared, as far as the loaded columns allow; all says that every column
+// counts as loaded. counting is the column that may be AUTO_INCREMENT, empty for none.
+func (t *Table) evaluatorKeys(use map[string]columnUse, all bool) (keys []string, plain bool, counting string) {
 	for _, index := range t.Indexes {
-		kind := "KEY " + quoteName(index.Name)
-		if index.Unique {
-			kind = "UNIQUE " + kind
-		}
-		prefixes := make([]int, len(index.Parts))
-		for i, part := range index.Parts {
-			prefixes[i] = part.Prefix
-		}
-		switch declared := t.DeclaredIndex(index); {
-		case declared != nil && declared.Fulltext(), declared == nil && index.Kind != "BTREE" && index.Kind != "HASH":
+		declared := t.DeclaredIndex(index)
+		if declared != nil && declared.Fulltext() || declared == nil && index.Kind != "BTREE" && index.Kind != "HASH" {
 			continue
-		case declared != nil:
-			kind, prefixes = declared.Kind+" "+quoteName(index.Name), declared.Prefixes
-		case index.Name == primaryKey:
-			kind = "PRIMARY KEY"
 		}
-		parts := make([]string, len(index.Parts))
+		parts, loaded, guarded, bytes := make([]string, len(index.Parts)), 0, false, int64(0)
 		for i, part := range index.Parts {
-			parts[i] = quoteName(part.Column)
-			if prefixes[i] > 0 {
-				parts[i] += fmt.Sprintf("(%d)", prefixes[i])
+			c := t.Column(part.Column)
+			if c == nil {
+				continue
 			}
+			n := part.Prefix
+			if declared != nil {
+				n = declared.Prefixes[i]
+			}
+			parts[i] = quoteName(part.Column)
+			if n > 0 {
+				parts[i] += fmt.Sprintf("(%d)", n)
+			}
+			guarded = guarded || c.Protected != nil
+			bytes += keyBytes(c, n)
+			if all || use[c.Name] == columnLoaded {
+				loaded++
+			}
+		}
+		primary := index.Name == primaryKey
+		if loaded == 0 || bytes > maxKeyBytes || primary && loaded < len(parts) {
+			continue
+		}
+		kind := "KEY " + quoteName(index.Name)
+		switch {
+		case primary:
+			kind = "PRIMARY KEY"
+		case (index.Unique || declared != nil && declared.Unique()) && (all || !guarded):
+			// Rows of several owners may share a value that is unique for each.
+			kind = "UNIQUE " + kind
+		default:
+			plain = true
+		}
+		if counting == "" && (all || use[index.Parts[0].Column] == columnLoaded) && index.Unique {
+			counting = index.Parts[0].Column
 		}
 		keys = append(keys, kind+" ("+strings.Join(parts, ",")+")")
 	}
-	return keys
+	return keys, plain, counting
+}
+
+// keyBytes is how much of a key a column takes at most.
+func keyBytes(c *Column, prefix int) int64 {
+	const widest = 4 // bytes of a character
+	switch {
+	case prefix > 0:
+		return int64(prefix)*widest + 2
+	case c.Protected != nil:
+		return int64(c.Protected.Type.Length)*widest + 10
+	}
+	return c.Bytes + 10
 }

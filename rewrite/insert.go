@@ -403,7 +403,7 @@ func (in *inserter) implied(p *Protected) (bool, error) {
 	if p.Conflict != nil {
 		return false, p.Conflict
 	}
-	if p.Nullable || p.HasOnEmpty || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
+	if p.Nullable || p.Type.HasDefault || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
 		return false, nil
 	}
 	if _, ok := p.Type.ImplicitDefault(); !ok || in.s.Select != nil {

@@ -338,10 +338,8 @@ func (b *builder) showColumns(t *Table, full bool, end int) error {
 	if t == nil || t.Kind == SequenceTable {
 		return b.finish()
 	}
-	if t.Kind == View && b.p.touch.names[foldTouch(t.Name)]&touchView != 0 {
-		if _, err := b.p.viewColumns(t, b); err != nil {
-			return err
-		}
+	if _, err := b.p.ProtectedColumns(t); err != nil {
+		return err
 	}
 	names := []string{"Field", "Type", "Null", "Key", "Default", "Extra"}
 	if full {

@@ -424,7 +424,7 @@ func describePiece(st *Statement, edits []Edit, p Piece) string {
 	case PieceSameOwner:
 		return fmt.Sprintf("{%s unless it changes%s}", p.NewText, describeOwner(st, p.Owner))
 	case PieceAnnotation:
-		return fmt.Sprintf("'%s mac=...'", p.Text)
+		return fmt.Sprintf("'%s mac=...'", strings.ReplaceAll(p.Text, "'", "''"))
 	case PieceTagOf:
 		return fmt.Sprintf("{tag %s}", p.Left)
 	case PieceLimit:

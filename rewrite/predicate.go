@@ -5,6 +5,8 @@ import (
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/opcode"
+
+	"latchkey/rewrite/logical"
 )
 
 // unparen takes parentheses off an expression.
@@ -39,6 +41,9 @@ func (b *builder) cond(e ast.ExprNode, sc *scope, positive bool) error {
 	case *ast.PatternInExpr:
 		return b.in(x, sc, positive)
 	case *ast.IsNullExpr:
+		if x.Not {
+			return b.notNull(x.Expr, sc)
+		}
 		return b.isNull(x.Expr, sc)
 	case *ast.ExistsSubqueryExpr:
 		return b.exists(x.Sel, sc, positive && !x.Not)
@@ -56,8 +61,18 @@ func (b *builder) cond(e ast.ExprNode, sc *scope, positive bool) error {
 	return b.children(e, sc)
 }
 
-// isNull plans the operand of IS [NOT] NULL.
+// isNull plans the operand of IS NULL. A date that cannot be NULL is so when it is zero.
+// https://mariadb.com/kb/en/is-null/
 func (b *builder) isNull(operand ast.ExprNode, sc *scope) error {
+	p, err := b.bare(operand, sc)
+	if err == nil && p != nil && !p.Nullable && (p.Type.Family() == logical.FamilyDate || p.Type.Family() == logical.FamilyDateTime) {
+		return notPossible(p, "IS NULL finds zero dates in a column that is NOT NULL", "leave the condition out, or compare with the zero date")
+	}
+	return b.notNull(operand, sc)
+}
+
+// notNull plans the operand of IS [NOT] NULL.
+func (b *builder) notNull(operand ast.ExprNode, sc *scope) error {
 	p, err := b.bare(operand, sc)
 	if err != nil || p != nil {
 		return err

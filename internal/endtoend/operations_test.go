@@ -52,7 +52,10 @@ func TestMetrics(t *testing.T) {
 	if got := run(conn, wayText, "SELECT title, body FROM ledger", nil); len(got.Rows) != 3 {
 		t.Errorf("got %v", got)
 	}
-	wantRefusal(9705, "SELECT id FROM ledger WHERE body LIKE 'x'")
+	if got := run(conn, wayText, "SELECT id FROM ledger WHERE body LIKE 'b%'", nil); len(got.Rows) != 3 {
+		t.Errorf("got %v", got)
+	}
+	wantRefusal(9705, "INSERT INTO ledger (id, title) VALUES (9, CONCAT('a', 'b'))")
 	wantRefusal(9704, "HANDLER ledger OPEN")
 	l.server.Exec(t, "SET check_constraint_checks = 0; UPDATE "+l.db+".ledger SET body = 'broken' WHERE id = 2")
 	wantRefusal(9703, "SELECT body FROM ledger WHERE id = 2")
@@ -60,7 +63,8 @@ func TestMetrics(t *testing.T) {
 	wantRefusal(9701, "SELECT title FROM ledger")
 	after := l.metrics(t)
 	for name, atLeast := range map[string]float64{
-		`latchkey_sessions`: 1, `latchkey_statements_total{class="pass"}`: 1, `latchkey_statements_total{class="sealed"}`: 4,
+		`latchkey_sessions`: 1, `latchkey_statements_total{class="pass"}`: 1, `latchkey_statements_total{class="sealed"}`: 4, `latchkey_statements_total{class="residual"}`: 1,
+		`latchkey_evaluator_starts_total`: 1, `latchkey_evaluator_statements_total`: 2, `latchkey_evaluator_loaded_rows_total`: 3,
 		`latchkey_statements_total{class="refused"}`: 2, `latchkey_statements_total{class="local"}`: 2,
 		`latchkey_refusals_total{code="9701"}`: 1, `latchkey_refusals_total{code="9703"}`: 1, `latchkey_refusals_total{code="9704"}`: 1, `latchkey_refusals_total{code="9705"}`: 1,
 		`latchkey_cells_total{result="sealed"}`: 6, `latchkey_cells_total{result="opened"}`: 6, `latchkey_cells_total{result="failed"}`: 1,

@@ -15,8 +15,9 @@ import (
 const BaseCaps = wire.CapMySQL | wire.CapProtocol41 | wire.CapSecureConnection | wire.CapPluginAuth | wire.CapLongFlag |
 	wire.CapTransactions | wire.CapLocalFiles | wire.CapMultiResults | wire.CapPSMultiResults | wire.CapDeprecateEOF
 
-// relayCaps are those that decide how a reply is written: a reply that goes on to a client must be read with the client's.
-const relayCaps = wire.CapDeprecateEOF | wire.CapExtendedMetadata | wire.CapMySQL
+// relayCaps are those that decide how a reply is written and which rows it counts: a reply that goes on to a client must be
+// read with the client's.
+const relayCaps = wire.CapDeprecateEOF | wire.CapExtendedMetadata | wire.CapMySQL | wire.CapFoundRows
 
 // RelayCaps gives the capabilities of a connection whose replies can be passed to a client with the given ones unchanged.
 func RelayCaps(client wire.Capabilities) wire.Capabilities {

@@ -4,11 +4,12 @@ import decimal
 import io
 import os
 import sys
+import uuid
 
 import django
 from django.conf import settings
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.backends.signals import connection_created
 
 
@@ -79,6 +80,27 @@ def second_rows():
     print('deleted', Entry.objects.filter(title__in=['\U0001f600 third', 'unknown']).delete())
     print('found', Entry.objects.filter(title='later').values_list('title', 'happened_on', 'mood', 'amount').get())
     show_entries(Entry)
+    kinds()
+
+
+def kinds():
+    from journal.models import Kind
+    Kind.objects.create()
+    moment = datetime.datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=datetime.timezone.utc)
+    kind = Kind.objects.create(
+        a_boolean=True, an_integer=-7, a_small=65535, a_bigint=-2**63, a_double=0.1, a_time=datetime.time(1, 2, 3, 4), a_datetime=moment,
+        a_duration=datetime.timedelta(days=-1, microseconds=1), a_binary=b'\0\xff\'', a_uuid=uuid.UUID(int=7), an_address='::1', a_slug='a-slug',
+        a_choice='green')
+    kind.a_double = 1e300
+    kind.save()
+    for fields in ({'an_integer': 1000}, {'a_uuid': uuid.UUID(int=7)}, {'a_datetime': moment}, {'a_choice': 'too long'}, {'a_small': -1}):
+        try:
+            with transaction.atomic():
+                Kind.objects.create(**fields)
+        except DatabaseError as e:
+            print(list(fields), e.args[0])
+    print('found', Kind.objects.filter(a_uuid=uuid.UUID(int=7), a_datetime=moment).count())
+    show_entries(Kind)
 
 
 def main():

@@ -54,6 +54,12 @@ class User extends Model
     protected $guarded = [];
 }
 
+class Kind extends Model
+{
+    public $timestamps = false;
+    protected $guarded = [];
+}
+
 class Entry extends Model
 {
     protected $guarded = [];
@@ -179,6 +185,30 @@ function secondRows(): void
     echo 'deleted ', Entry::whereIn('title', ["\u{1f600} third", 'unknown'])->delete(), "\n";
     echo 'found ', json_encode(Entry::where('title', 'later')->get(['title', 'happened_on', 'mood', 'amount'])), "\n";
     showEntries();
+    kinds();
+}
+
+function kinds(): void
+{
+    $moment = '2024-02-29 23:59:59.123456';
+    Kind::create([]);
+    $kind = Kind::create([
+        'a_boolean' => true, 'an_integer' => -7, 'a_small' => 65535, 'a_bigint' => PHP_INT_MIN, 'a_float' => 0.5, 'a_double' => 0.1, 'a_time' => '-01:02:03.004',
+        'a_datetime' => $moment, 'a_timestamp' => '2024-02-29 23:59:59', 'a_binary' => "\0\xff'", 'a_uuid' => 'b', 'an_address' => '::1', 'a_slug' => 'a-slug', 'a_choice' => 'dark green',
+        'a_set' => 'b,a', 'a_year' => 1999, 'a_char' => 'x ', 'a_text' => str_repeat("\u{e9}", 70000),
+    ]);
+    $kind->update(['a_double' => 1e300, 'a_text' => 'short']);
+    foreach ([['a_small' => -1], ['a_uuid' => 'B'], ['a_datetime' => $moment], ['a_choice' => 'blue'], ['a_char' => 'too long'], ['a_slug' => "\u{e9}"]] as $fields) {
+        try {
+            Kind::create($fields);
+        } catch (QueryException $e) {
+            echo key($fields), ' ', $e->errorInfo[1], "\n";
+        }
+    }
+    echo 'found ', Kind::where('a_uuid', 'B')->where('a_datetime', $moment)->count(), "\n";
+    foreach (Kind::orderBy('id')->get() as $kind) {
+        echo 'kind ', json_encode(['a_binary' => bin2hex($kind->a_binary ?? '')] + $kind->getAttributes()), "\n";
+    }
 }
 
 $version = (int) $argv[1];

@@ -35,8 +35,24 @@ function declare(version) {
       version === 1 ? { name: 'entries_title', fields: ['title'] } : { name: 'entries_happened_on', fields: ['happened_on'] },
     ],
   });
+  const Kind = sequelize.define('Kind', {
+    aBoolean: { type: DataTypes.BOOLEAN, allowNull: false, defaultValue: false },
+    anInteger: { type: DataTypes.INTEGER, defaultValue: 7 },
+    aSmall: { type: DataTypes.SMALLINT.UNSIGNED },
+    aBigint: { type: DataTypes.BIGINT },
+    aFloat: { type: DataTypes.FLOAT },
+    aDouble: { type: DataTypes.DOUBLE },
+    aTime: { type: DataTypes.TIME },
+    aDatetime: { type: DataTypes.DATE(6) },
+    aBinary: { type: DataTypes.BLOB('medium') },
+    aUuid: { type: DataTypes.UUID },
+    aSlug: { type: DataTypes.STRING(30), defaultValue: '' },
+    aChoice: { type: DataTypes.ENUM('red', "it's"), allowNull: false, defaultValue: 'red' },
+    aChar: { type: DataTypes.CHAR(5), allowNull: false, defaultValue: '' },
+    aText: { type: DataTypes.TEXT('long') },
+  }, { tableName: 'kinds', timestamps: false, indexes: [{ name: 'kinds_datetime', unique: true, fields: ['a_datetime'] }, { name: 'kinds_small', fields: ['a_small'] }] });
   Entry.belongsTo(User, { foreignKey: { name: 'userId', allowNull: false } });
-  return { User, Entry };
+  return { User, Entry, Kind };
 }
 
 async function migrate(version) {
@@ -74,7 +90,27 @@ async function firstRows({ User, Entry }) {
   await showEntries(Entry);
 }
 
-async function secondRows({ Entry }) {
+async function kinds(Kind) {
+  const aDatetime = new Date('2024-02-29T23:59:59.123Z');
+  await Kind.create({});
+  const kind = await Kind.create({
+    aBoolean: true, anInteger: -7, aSmall: 65535, aBigint: '-9223372036854775808', aFloat: 0.5, aDouble: 0.1, aTime: '01:02:03', aDatetime,
+    aBinary: Buffer.from([0, 255, 39]), aUuid: 'b', aSlug: 'a-slug', aChoice: "it's", aChar: 'x ', aText: '\u00e9'.repeat(70000),
+  });
+  await kind.update({ aDouble: 1e300, aText: 'short' });
+  for (const fields of [{ aSmall: -1 }, { aDatetime }, { aChar: 'too long' }, { aTime: 'noon' }]) {
+    try {
+      await Kind.create(fields);
+    } catch (e) {
+      if (!e.parent) throw e;
+      console.log(Object.keys(fields)[0], e.parent.errno);
+    }
+  }
+  console.log('found', await Kind.count({ where: { aDatetime } }));
+  for (const k of await Kind.findAll({ order: ['id'] })) console.log('kind', JSON.stringify(k.get()));
+}
+
+async function secondRows({ Entry, Kind }) {
   await showEntries(Entry);
   const entry = await Entry.findOne({ where: { title: 'first DAY' }, rejectOnEmpty: true });
   await entry.update({ amount: '13.50', mood: 'glad', content: '' });
@@ -89,6 +125,7 @@ async function secondRows({ Entry }) {
   console.log('found', JSON.stringify(await Entry.findAll({ attributes: ['title', 'happenedOn', 'mood', 'amount'], where: { title: 'later' }, raw: true })));
   console.log('counted', JSON.stringify(await Entry.findOne({ attributes: [[fn('COUNT', col('content')), 'n']], raw: true })));
   await showEntries(Entry);
+  await kinds(Kind);
 }
 
 async function main() {

@@ -13,6 +13,31 @@ const User = new EntitySchema({
   columns: { id: { type: 'bigint', primary: true, generated: 'increment' }, email: { type: 'varchar', length: 100, unique: true } },
 });
 
+const Kind = new EntitySchema({
+  name: 'Kind',
+  tableName: 'kinds',
+  columns: {
+    id: { type: 'bigint', primary: true, generated: 'increment' },
+    a_boolean: { type: 'boolean', default: false },
+    an_integer: { type: 'int', nullable: true, default: 7 },
+    a_small: { type: 'smallint', unsigned: true, nullable: true },
+    a_bigint: { type: 'bigint', nullable: true },
+    a_float: { type: 'float', nullable: true },
+    a_double: { type: 'double', nullable: true },
+    a_time: { type: 'time', nullable: true },
+    a_datetime: { type: 'datetime', precision: 6, nullable: true, unique: true },
+    a_timestamp: { type: 'timestamp', nullable: true },
+    a_binary: { type: 'varbinary', length: 200, nullable: true },
+    a_slug: { type: 'varchar', length: 30, default: '', charset: 'ascii', collation: 'ascii_bin' },
+    a_choice: { type: 'enum', enum: ['red', 'dark green'], default: 'red' },
+    a_set: { type: 'set', enum: ['a', 'b'], nullable: true },
+    a_year: { type: 'year', nullable: true },
+    a_char: { type: 'char', length: 5, default: '' },
+    a_text: { type: 'longtext', nullable: true },
+  },
+  indices: [{ name: 'kinds_small', columns: ['a_small'] }],
+});
+
 const declareEntry = (version) => new EntitySchema({
   name: 'Entry',
   tableName: 'entries',
@@ -45,7 +70,7 @@ async function connect(version) {
     password: LATCHKEY_PASSWORD,
     database: LATCHKEY_DATABASE,
     dateStrings: true,
-    entities: [User, declareEntry(version)],
+    entities: [User, Kind, declareEntry(version)],
     // One connection: it has the key.
     extra: { connectionLimit: 1 },
   });
@@ -72,7 +97,7 @@ async function migrate(source, version) {
 
 async function show(source) {
   const runner = source.createQueryRunner();
-  for (const table of (await runner.getTables(['users', 'entries'])).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const table of (await runner.getTables(['users', 'entries', 'kinds'])).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const { columns, indices, foreignKeys, uniques, checks, engine, comment } = table;
     console.log(JSON.stringify({ name: table.name.split('.').pop(), engine, comment, foreignKeys: foreignKeys.map((k) => ({ ...k, referencedDatabase: undefined })), uniques, checks }));
     for (const c of columns) console.log(' ', JSON.stringify(c));
@@ -94,6 +119,20 @@ async function firstRows(source, entries) {
   await showEntries(entries);
 }
 
+async function showKinds(kinds) {
+  await kinds.insert({});
+  await kinds.save({
+    a_boolean: true, an_integer: -7, a_small: 65535, a_bigint: '-9223372036854775808', a_float: 0.5, a_double: 0.1, a_time: '-01:02:03',
+    a_datetime: '2024-02-29 23:59:59.123456', a_timestamp: '2024-02-29 23:59:59', a_binary: Buffer.from([0, 255, 39]), a_slug: 'a-slug', a_choice: 'dark green',
+    a_set: ['a', 'b'], a_year: 1999, a_char: 'x ', a_text: '\u00e9'.repeat(70000),
+  });
+  await kinds.update({ id: 2 }, { a_double: 1e300, a_text: 'short' });
+  for (const fields of [{ a_small: -1 }, { a_datetime: '2024-02-29 23:59:59.123456' }, { a_char: 'too long' }, { a_time: 'noon' }, { a_choice: 'blue' }, { a_slug: '\u00e9' }]) {
+    await kinds.insert(fields).catch((e) => console.log(Object.keys(fields)[0], e.driverError.errno));
+  }
+  for (const { a_text, ...k } of await kinds.find({ order: { id: 'ASC' } })) console.log('kind', JSON.stringify(k), a_text && a_text.length);
+}
+
 async function secondRows(source, entries) {
   await showEntries(entries);
   const entry = await entries.findOneByOrFail({ title: 'first DAY' });
@@ -108,6 +147,7 @@ async function secondRows(source, entries) {
   console.log('deleted', (await entries.delete({ title: In(['\u{1f600} third', 'unknown']) })).affected);
   console.log('found', JSON.stringify(await entries.find({ select: { title: true, happenedOn: true, mood: true, amount: true }, where: { title: 'later' } })));
   await showEntries(entries);
+  await showKinds(source.getRepository('Kind'));
 }
 
 async function main() {

@@ -24,6 +24,9 @@ class Entry < ActiveRecord::Base
   attribute :details, :json
 end
 
+class Kind < ActiveRecord::Base
+end
+
 def migrate(version)
   context = ActiveRecord::MigrationContext.new(File.join(__dir__, 'migrations'), ActiveRecord::SchemaMigration)
   ran = context.migrate(version)
@@ -68,6 +71,22 @@ def second_rows
   puts "deleted #{Entry.where(title: ["\u{1f600} third", 'unknown']).delete_all}"
   puts "found #{Entry.where(title: 'later').pluck(:title, :happened_on, :mood).inspect}"
   show_entries
+  kinds
+end
+
+def kinds
+  moment = Time.utc(2024, 2, 29, 23, 59, 59, 123_456)
+  Kind.create!
+  kind = Kind.create!(a_boolean: true, an_integer: -7, a_small: 65_535, a_bigint: -2**63, a_float: 0.1, a_double: 0.1, a_time: moment, a_datetime: moment,
+                      a_timestamp: moment, a_binary: "\0\xff'".b, a_uuid: 'b', a_choice: "it's", a_set: 'a,b', a_year: 1999, a_char: 'x ', a_text: "\u00e9" * 70_000)
+  kind.update!(a_double: 1e300, a_text: 'short')
+  [{ an_integer: 1000 }, { a_uuid: 'b' }, { a_datetime: moment }, { a_choice: 'blue' }, { a_char: 'too long' }].each do |fields|
+    Kind.create!(fields)
+  rescue ActiveRecord::StatementInvalid => e
+    puts "#{fields.keys.inspect} #{e.cause.error_number}"
+  end
+  puts "found #{Kind.where(a_uuid: 'b', a_datetime: moment).count}, #{Kind.where(a_uuid: 'B').count}"
+  Kind.order(:id).each { |k| puts "kind #{k.attributes.inspect}" }
 end
 
 version = ARGV[0].to_i

@@ -22,3 +22,23 @@ class Entry(models.Model):
     class Meta:
         db_table = 'entries'
         constraints = [models.UniqueConstraint(fields=['user', 'title'], name='entries_user_title')]
+
+
+class Kind(models.Model):
+    a_boolean = models.BooleanField(default=False)
+    an_integer = models.IntegerField(null=True)
+    a_small = models.PositiveSmallIntegerField(null=True, db_index=True)
+    a_bigint = models.BigIntegerField(null=True)
+    a_double = models.FloatField(null=True)
+    a_time = models.TimeField(null=True)
+    a_datetime = models.DateTimeField(null=True, unique=True)
+    a_duration = models.DurationField(null=True)
+    a_binary = models.BinaryField(null=True)
+    a_uuid = models.UUIDField(null=True, unique=True)
+    an_address = models.GenericIPAddressField(null=True)
+    a_slug = models.SlugField(max_length=30, default='')
+    a_choice = models.CharField(max_length=5, choices=[('red', 'Red'), ('green', 'Green')], default='red')
+
+    class Meta:
+        db_table = 'kinds'
+        constraints = [models.CheckConstraint(check=models.Q(an_integer__lt=1000), name='kinds_small')]
