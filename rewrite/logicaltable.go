@@ -223,10 +223,14 @@ func (x *tableText) column(e *tableElement, s *logical.Session) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("show column: %w", err)
 	}
+	name := string(x.st.Text(e.from))
+	if bare, ok := strings.CutSuffix(definition, "json_valid("+quoteName(c.Name)+"))"); ok {
+		definition = bare + "json_valid(" + name + "))" // in the quotes of the session
+	}
 	if check := x.keptCheck(e); check != "" {
 		definition += " CHECK (" + check + ")"
 	}
-	return string(x.st.Text(e.from)) + " " + definition, nil
+	return name + " " + definition, nil
 }
 
 // keptCheck gives the expression of a CHECK of the application's in an element, empty when it has none.

@@ -73,7 +73,7 @@ func (b *builder) newTableChange(i int) (*tableChange, error) {
 		collation = b.p.schema.Collations[b.p.schema.TableKey(database)]
 	}
 	c.setCollation(collation)
-	c.reader.options.RealAsFloat = b.f.Mode.Has(RealAsFloat)
+	c.reader.options.RealAsFloat, c.reader.options.TimeZone = b.f.Mode.Has(RealAsFloat), b.f.TimeZone
 	return c, nil
 }
 

@@ -2,9 +2,11 @@ package endtoend
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +124,47 @@ func TestIntrospection(t *testing.T) {
 		}
 	}
 	comparePage(t, introspectionMark, "", page.String())
+}
+
+// TestSchemaRights lets a login that may see one table ask both sides about the others.
+func TestSchemaRights(t *testing.T) {
+	m := newMirror(t)
+	for _, s := range []*mariadbtest.Server{m.plain, m.server} {
+		s.Exec(t, "CREATE USER narrow@'127.0.0.1' IDENTIFIED BY 'secret'; GRANT SELECT ON "+m.db+".tags TO narrow@'127.0.0.1'; GRANT SELECT (id, title) ON "+m.db+".entries TO narrow@'127.0.0.1'")
+	}
+	t.Cleanup(func() { m.server.Exec(t, "DROP USER narrow@'127.0.0.1'") })
+	ask := func(address, stmt string) answer {
+		pool, err := sql.Open("mysql", "narrow:secret@tcp("+address+")/"+m.db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		rows, err := pool.Query(stmt)
+		if err != nil {
+			return failed(err)
+		}
+		var a answer
+		if err := a.read(rows); err != nil {
+			return failed(err)
+		}
+		return a
+	}
+	where := " WHERE TABLE_SCHEMA = '" + m.db + "'"
+	for _, stmt := range []string{"SHOW FULL COLUMNS FROM entries", "SHOW COLUMNS FROM users", "SHOW CREATE TABLE entries", "SHOW CREATE TABLE users", "SHOW INDEX FROM users",
+		"SELECT * FROM information_schema.COLUMNS" + where, "SELECT * FROM information_schema.TABLE_CONSTRAINTS" + where, "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS" + where,
+		"SELECT * FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = '" + m.db + "'"} {
+		got, want := ask(m.proxy.Address, stmt), ask(m.plain.Addr(), stmt)
+		for _, a := range []*answer{&got, &want} {
+			// A denial names the address that the server sees.
+			if a.Code != 0 {
+				a.Text = ""
+			}
+			slices.SortFunc(a.Rows, slices.Compare[[]string])
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s\ngot  %+v\nwant %+v", stmt, got, want)
+		}
+	}
 }
 
 // TestFieldList asks both sides for the fields of every table by COM_FIELD_LIST.

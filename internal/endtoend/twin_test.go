@@ -72,12 +72,18 @@ func newTwin(t *testing.T, server *mariadbtest.Server) *twin {
 // newTwinOf makes a twin with other tables beside those of twinTables.
 func newTwinOf(t *testing.T, server *mariadbtest.Server, tables, policy string) *twin {
 	t.Helper()
+	return newTwinWith(t, server, tables, policy, "")
+}
+
+// newTwinWith makes a twin with other settings.
+func newTwinWith(t *testing.T, server *mariadbtest.Server, tables, policy, settings string) *twin {
+	t.Helper()
 	w := &twin{server: server, plain: server.NewDatabase(t), sealed: server.NewDatabase(t), key: latchkeytest.NewAccountKey(t)}
 	for _, db := range []string{w.plain, w.sealed} {
 		server.Exec(t, "USE "+db+";"+tables)
 	}
 	w.proxy = latchkeytest.Start(t, latchkeytest.Config{Server: server, ServiceKeys: []string{"app"},
-		Databases: "  " + w.sealed + ":\n" + policy})
+		Databases: "  " + w.sealed + ":\n" + policy, Extra: settings})
 	w.protected = []string{"entries.title", "entries.body", "entries.amount", "users.email", "users.alias", "archive.title", "archive.body"}
 	if policy == twinPolicy {
 		w.protected = append(w.protected, "diary.title", "diary.body")
