@@ -89,6 +89,9 @@ func (c *planCache) add(key []byte, e *planEntry) {
 	e.bytes = len(key) + planOverhead
 	if e.plan != nil {
 		e.bytes += len(e.plan.Edits)*256 + len(e.plan.Outputs)*64
+		if e.plan.Shown != nil {
+			e.bytes += len(e.plan.Shown.Rows) * 512
+		}
 	}
 	s := c.shard(key)
 	s.mu.Lock()

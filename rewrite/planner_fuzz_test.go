@@ -31,6 +31,11 @@ func FuzzPlan(f *testing.F) {
 	modes := []SQLMode{StrictTransTables, 0, StrictTransTables | ANSIQuotes, StrictTransTables | NoBackslashEscapes,
 		StrictTransTables | PipesAsConcat, StrictTransTables | HighNotPrecedence, StrictTransTables | IgnoreSpace}
 	schema, policy := testSchema(f), testPolicy()
+	schema.Catalog = map[string][]string{"COLUMNS": {"TABLE_NAME", "DATA_TYPE"}, "STATISTICS": {"TABLE_NAME", "SUB_PART"}}
+	for _, sql := range []string{"SELECT information_schema.columns.x FROM information_schema.columns AS `c`, information_schema.statistics WHERE (1)",
+		"SHOW FULL COLUMNS FROM entries WHERE Type LIKE 'v%' AND `Default` = 'x'", "SHOW INDEX FROM entries FROM journal WHERE Sub_part IS NULL"} {
+		f.Add(sql, uint8(0))
+	}
 	p := NewPlanner(schema, policy)
 	f.Fuzz(func(t *testing.T, sql string, mode uint8) {
 		facts := &Facts{Database: "journal", Mode: modes[int(mode)%len(modes)], Charset: CharsetUTF8MB4, ServerVersion: 101119}
