@@ -357,6 +357,8 @@ func TestDefinitionsInEveryWay(t *testing.T) {
 	m.run(t, "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'")
 	m.run(t, `ALTER TABLE "entries" ADD "day" VARCHAR(10) DEFAULT 'a\\b' COMMENT '\\' CHECK ("day" <> '\\n')`)
 	m.run(t, "SET sql_mode = DEFAULT")
+	m.run(t, "SET time_zone = '+03:00'")
+	m.run(t, "ALTER TABLE entries ADD draft TIMESTAMP(2) NULL DEFAULT '2020-01-01 12:00:00', ADD extra TIMESTAMP NOT NULL DEFAULT '0000-00-00 00:00:00'")
 	m.run(t, "CREATE TABLE users (email VARCHAR(20) UNIQUE) DEFAULT CHARSET latin1")
 	m.run(t, "ALTER TABLE users ADD name VARCHAR(20) COMMENT 'caf\u00e9', ADD CHECK (name <> 'caf\u00e9')")
 	m.run(t, "SET NAMES latin1")

@@ -226,7 +226,9 @@ func (x *executor) executeNamed(j *job, e *rewrite.ExecuteStatement) (bool, erro
 		x.countClass(classPass)
 		return x.pass(j)
 	}
-	if named.facts != x.facts.Facts {
+	facts := named.facts
+	facts.TimeZone = x.facts.TimeZone // it matters to definitions alone, which are planned again
+	if facts != x.facts.Facts {
 		return false, x.refuse(newFault(codeNotPossible, "sql_mode, character set or database have changed since PREPARE; prepare the statement again"))
 	}
 	inner, err := x.planInner(j, named.text)

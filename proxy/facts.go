@@ -148,6 +148,7 @@ func (f *facts) take(row *[factCount][]byte, collation uint16) {
 		PadCharToFullLength: mode.Has(rewrite.PadCharToFullLength),
 		TimeRoundFractional: mode.Has(rewrite.TimeRoundFractional),
 	}
+	f.TimeZone = f.conv.TimeZone
 	f.stale, f.staleDatabase = false, false
 	f.version++
 }

@@ -1,6 +1,9 @@
 package rewrite
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Facts is what a session knows that moves token boundaries or changes what a statement means. The proxy keeps one
 // per session and brings it up to date before every statement; rewrite only reads it.
@@ -16,6 +19,8 @@ type Facts struct {
 	// MultiStatements says whether the client and server agreed on CLIENT_MULTI_STATEMENTS (or switched it on with
 	// COM_SET_OPTION). Without it the server treats a top-level semicolon as a syntax error.
 	MultiStatements bool
+	// TimeZone is the session's, in which a TIMESTAMP's DEFAULT is written; nil means unknown.
+	TimeZone *time.Location
 }
 
 // SQLMode is a set of sql_mode flags. The bits are the server's own (the number SET sql_mode=NUMBER takes).
