@@ -29,6 +29,8 @@ type tableChange struct {
 	clauses [][]Piece
 	// altered is set for ALTER TABLE: the table may have rows.
 	altered bool
+	// checks are the names, folded, of the table's CHECK constraints over protected columns that CREATE TABLE makes.
+	checks []string
 }
 
 // changedColumn is a column as the statement leaves it.
@@ -319,18 +321,29 @@ func (x *physicalColumn) pieces() []Piece {
 	pieces := []Piece{
 		{Kind: PieceText, Text: x.typ + physicalAttributes(x.p.Type, x.d.invisible) + " COMMENT "},
 		{Kind: PieceAnnotation, Text: x.annotation},
-		{Kind: PieceText, Text: " CHECK ("},
 	}
-	guard := x.guard()
+	if x.check == nil && x.p.Type.Kind != logical.KindJSON && x.c.namesCheck(x.p.Column) {
+		return slices.Concat(pieces, x.behind)
+	}
+	pieces = append(pieces, Piece{Kind: PieceText, Text: " CHECK ("})
+	guard := guardPieces(x.name)
 	if x.check != nil {
 		guard = slices.Concat([]Piece{{Kind: PieceText, Text: "("}}, guard, []Piece{{Kind: PieceText, Text: ") AND ("}}, x.check, []Piece{{Kind: PieceText, Text: ")"}})
 	}
 	return slices.Concat(pieces, guard, []Piece{{Kind: PieceText, Text: ")"}}, x.behind)
 }
 
-// guard is the CHECK that lets in only NULL, the empty value and cells.
-func (x *physicalColumn) guard() []Piece {
-	return []Piece{x.name, {Kind: PieceText, Text: " is null or "}, x.name, {Kind: PieceText, Text: " = '' or left("}, x.name, {Kind: PieceText, Text: ",3) = X'ff4c4b'"}}
+// guardPieces are the CHECK that lets in only NULL, the empty value and cells.
+func guardPieces(name Piece) []Piece {
+	return []Piece{name, {Kind: PieceText, Text: " is null or "}, name, {Kind: PieceText, Text: " = '' or left("}, name, {Kind: PieceText, Text: ",3) = X'ff4c4b'"}}
+}
+
+// namesCheck tells whether a CHECK constraint of the table has the name of a column. MariaDB takes no CHECK in the definition
+// of that column then, so the constraint has the guard.
+func (c *tableChange) namesCheck(column string) bool {
+	return slices.Contains(c.checks, FoldName(column)) || slices.ContainsFunc(c.table.Checks, func(check CheckConstraint) bool {
+		return !check.OfColumn && isKeptCheck(check) && FoldName(check.Name) == FoldName(column)
+	})
 }
 
 // namePiece gives the name at token i, quoted where the client's character set does not matter.
@@ -503,6 +516,19 @@ func (c *tableChange) keepCheck(i int) error {
 	pieces, err := c.keptCheck(i+1, end-1)
 	if err != nil || pieces == nil {
 		return err
+	}
+	return c.edit(i+1, end-1, pieces...)
+}
+
+// keepConstraint is keepCheck for a constraint of the table, whose name is at token name, 0 for none.
+func (c *tableChange) keepConstraint(name, i int) error {
+	end := c.st.Match(i)
+	pieces, err := c.keptCheck(i+1, end-1)
+	if err != nil || pieces == nil {
+		return err
+	}
+	if column := c.column(c.st.Name(name)); name > 0 && !c.altered && column != nil && column.protected != nil {
+		pieces = slices.Concat([]Piece{{Kind: PieceText, Text: "("}}, guardPieces(c.namePiece(name)), []Piece{{Kind: PieceText, Text: ") AND ("}}, pieces, []Piece{{Kind: PieceText, Text: ")"}})
 	}
 	return c.edit(i+1, end-1, pieces...)
 }
