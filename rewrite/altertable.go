@@ -490,7 +490,7 @@ func (a *tableAlteration) dropConstraint(i int) error {
 	}
 	name := a.st.Name(i)
 	for _, check := range a.table.Checks {
-		if check.OfColumn || FoldName(check.Name) != FoldName(name) {
+		if check.OfColumn || FoldName(check.Name) != FoldName(name) || isKeptCheck(check) {
 			continue
 		}
 		for _, c := range a.table.Columns {

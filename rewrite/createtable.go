@@ -36,6 +36,7 @@ func (b *builder) createTable(i int) error {
 	if err != nil {
 		return err
 	}
+	c.readCheckNames(elements)
 	if err := c.createColumns(elements); err != nil {
 		return err
 	}
@@ -48,6 +49,15 @@ func (b *builder) createTable(i int) error {
 		return err
 	}
 	return b.finish()
+}
+
+// readCheckNames notes the names of the CHECK constraints over protected columns.
+func (c *tableChange) readCheckNames(elements []tokenRange) {
+	for _, e := range elements {
+		if c.st.Is(e.first, KwConstraint) && c.st.Is(e.first+2, KwCheck) && c.names(e.first+3, e.last) != nil {
+			c.checks = append(c.checks, FoldName(c.st.Name(e.first+1)))
+		}
+	}
 }
 
 func startsElementQuery(st *Statement, i int) bool {
@@ -241,7 +251,11 @@ func (c *tableChange) constraintOrIndex(first, last int) error {
 		return c.foreignKey(i, last)
 	case KwCheck:
 		if end := st.Match(i + 1); st.IsOp(i+1, OpLeftParen) && end > i+2 && end <= last {
-			return c.keepCheck(i + 1)
+			name := 0
+			if st.Is(first, KwConstraint) && i == first+2 {
+				name = first + 1
+			}
+			return c.keepConstraint(name, i+1)
 		}
 	}
 	return notUnderstood("a constraint of a table with protected columns is not understood", "")

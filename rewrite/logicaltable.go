@@ -237,11 +237,7 @@ func (x *tableText) column(e *tableElement, s *logical.Session) (string, error) 
 func (x *tableText) keptCheck(e *tableElement) string {
 	for i := e.from; i <= e.to; i++ {
 		if x.st.Is(i, KwCheck) && x.st.IsOp(i+1, OpLeftParen) {
-			at := i + 1
-			if guard := x.st.Match(i + 2); x.st.IsOp(i+2, OpLeftParen) && x.st.Is(guard+1, KwAnd) && x.st.IsOp(guard+2, OpLeftParen) {
-				at = guard + 2
-			}
-			if from, to := x.keptExpression(at); from > 0 {
+			if from, to := x.keptExpression(i + 1); from > 0 {
 				return string(x.st.SQL()[from:to])
 			}
 		}
@@ -252,9 +248,12 @@ func (x *tableText) keptCheck(e *tableElement) string {
 	return ""
 }
 
-// keptExpression gives the bytes of the application's expression in the parenthesis of a kept CHECK at token i; 0, 0 for
-// another CHECK.
+// keptExpression gives the bytes of the application's expression in the parenthesis of a kept CHECK at token i, which may
+// stand behind a guard; 0, 0 for another CHECK.
 func (x *tableText) keptExpression(i int) (from, to int) {
+	if guard := x.st.Match(i + 1); x.st.IsOp(i+1, OpLeftParen) && x.st.Is(guard+1, KwAnd) && x.st.IsOp(guard+2, OpLeftParen) {
+		i = guard + 2
+	}
 	st, end := &x.st, x.st.Match(i)
 	if end < 0 || st.Token(i+1).Kind != TokString || !st.Is(i+2, KwIs) || !st.Is(i+3, KwNot) || !st.Is(i+4, KwNull) || !st.Is(i+5, KwOr) || i+6 >= end {
 		return 0, 0
@@ -270,7 +269,7 @@ func (x *tableText) keptExpression(i int) (from, to int) {
 func (x *tableText) isGuard(e *tableElement) bool {
 	name := x.st.Name(e.from + 1)
 	for _, check := range x.table.Checks {
-		if check.OfColumn || check.Name != name || !x.st.Is(e.from+2, KwCheck) {
+		if check.OfColumn || check.Name != name || !x.st.Is(e.from+2, KwCheck) || isKeptCheck(check) {
 			continue
 		}
 		for _, c := range x.table.Columns {
@@ -291,8 +290,8 @@ func (x *tableText) unkept(e *tableElement) string {
 	if from == 0 {
 		return e.text
 	}
-	start := int(x.st.Token(e.from + 3).End)
-	return e.text[:start-e.start] + string(x.st.SQL()[from:to]) + e.text[to-e.start:]
+	start, end := int(x.st.Token(e.from+3).End), int(x.st.Token(x.st.Match(e.from+3)).Start)
+	return e.text[:start-e.start] + string(x.st.SQL()[from:to]) + e.text[end-e.start:]
 }
 
 // index shows an index; one over protected columns as it was declared.

@@ -527,7 +527,10 @@ func (c *tableChange) keepConstraint(name, i int) error {
 	if err != nil || pieces == nil {
 		return err
 	}
-	if column := c.column(c.st.Name(name)); name > 0 && !c.altered && column != nil && column.protected != nil {
+	if name == 0 || c.altered {
+		return c.edit(i+1, end-1, pieces...)
+	}
+	if column := c.column(c.st.Name(name)); column != nil && column.protected != nil {
 		pieces = slices.Concat([]Piece{{Kind: PieceText, Text: "("}}, guardPieces(c.namePiece(name)), []Piece{{Kind: PieceText, Text: ") AND ("}}, pieces, []Piece{{Kind: PieceText, Text: ")"}})
 	}
 	return c.edit(i+1, end-1, pieces...)
