@@ -73,7 +73,8 @@ type migrationTool struct {
 	command func() ([]string, error)
 	// readsRows: its look at the schema reads a row, for which it needs the owner's key.
 	readsRows bool
-	// reverts: its migrations also lead back from version 2 to version 1.
+	// reverts: its migrations also lead back from version 2 to version 1. Called with "fresh", it first drops the tables, or
+	// truncates them.
 	reverts bool
 	// repeats: it sends definitions of columns that are already so, to plain tables too.
 	repeats bool
@@ -165,7 +166,8 @@ func (b *migrationBench) migrate(t *testing.T, tool migrationTool) {
 		{what: "version 2 again", args: []string{"2", "rows"}, again: true},
 	}
 	if tool.reverts {
-		runs = append(runs, migrationRun{what: "back to version 1", args: []string{"1"}, empty: true}, migrationRun{what: "version 2 once more", args: []string{"2"}})
+		runs = append(runs, migrationRun{what: "back to version 1", args: []string{"1"}, empty: true}, migrationRun{what: "version 2 once more", args: []string{"2"}},
+			migrationRun{what: "version 2 afresh", args: []string{"2", "fresh"}})
 	}
 	for _, run := range runs {
 		token := ""

@@ -1,4 +1,4 @@
-"""migrate.py VERSION [rows]: what `manage.py migrate journal VERSION` and the commands around it do, in one process."""
+"""migrate.py VERSION [rows|fresh]: what `manage.py migrate journal VERSION` and the commands around it do, in one process."""
 import datetime
 import decimal
 import io
@@ -105,6 +105,8 @@ def kinds():
 
 def main():
     version = sys.argv[1]
+    if 'fresh' in sys.argv:
+        print(command('flush', interactive=False))
     print(command('migrate', 'journal', {'1': '0001', '2': '0002'}[version]))
     print(command('showmigrations'))
     if version == '2':

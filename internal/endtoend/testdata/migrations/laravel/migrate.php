@@ -1,5 +1,5 @@
 <?php
-// migrate.php VERSION [rows]: Laravel's migrator up to a version, and what its schema builder and Doctrine see.
+// migrate.php VERSION [rows|fresh]: Laravel's migrator up to a version, and what its schema builder and Doctrine see.
 
 require 'Illuminate/Support/autoload.php';
 require 'Illuminate/Database/autoload.php';
@@ -212,6 +212,9 @@ function kinds(): void
 }
 
 $version = (int) $argv[1];
+if (in_array('fresh', $argv)) {
+    $capsule->schema()->dropAllTables();
+}
 migrate($capsule, $version);
 changeAgain($capsule, $version);
 compare($capsule, $version);

@@ -1,4 +1,4 @@
-# migrate.rb VERSION [rows]: what `rails db:migrate VERSION=...` and `rails db:schema:dump` do.
+# migrate.rb VERSION [rows|fresh]: what `rails db:migrate VERSION=...` and `rails db:schema:dump` do.
 
 require 'active_record'
 require 'json'
@@ -89,8 +89,16 @@ def kinds
   Kind.order(:id).each { |k| puts "kind #{k.attributes.inspect}" }
 end
 
+# load_schema does what `rails db:schema:load` does with the dump.
+def load_schema(connection)
+  dump = StringIO.new
+  ActiveRecord::SchemaDumper.dump(connection, dump)
+  eval(dump.string)
+end
+
 version = ARGV[0].to_i
 migrate(version)
+load_schema(connection) if ARGV.include?('fresh')
 show(connection)
 if ARGV.include?('rows')
   puts '## rows'
