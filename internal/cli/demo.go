@@ -296,7 +296,7 @@ func (d *demo) showRefusals() error {
 	defer conn.Close()
 	for _, statement := range []string{
 		"INSERT INTO entries (user_id, title) VALUES (1, 'without a key')",
-		"SELECT CONCAT(title, '!') FROM entries",
+		"ALTER TABLE entries ADD COLUMN initial CHAR(1) AS (LEFT(title, 1))",
 	} {
 		_, err := conn.Execute(statement)
 		if err == nil {

@@ -17,6 +17,7 @@ import (
 
 	"latchkey/configs"
 	"latchkey/proxy"
+	"latchkey/proxy/evaluator"
 )
 
 // root is the top of the source tree.
@@ -230,6 +231,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	if _, err := proxy.NewServer(proxy.Config{Backend: proxy.BackendConfig{Address: "127.0.0.1:3306"}, Registry: registry}); err != nil {
 		t.Fatal(err)
 	}
+	evaluator.New(evaluator.Config{Registry: registry})
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
 		registry.Describe(descriptions)
