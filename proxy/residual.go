@@ -141,6 +141,9 @@ func (r *residual) prepare() error {
 	if r.mirror.zone == "" && (r.plan.Residual.Clock || r.timed()) {
 		return newFault(codeNotPossible, "the statement computes with points in time, and the session's time zone is SYSTEM, which is not certain; SET time_zone")
 	}
+	if err := r.write.begin(); err != nil {
+		return err
+	}
 	if r.conn, err = x.env.Evaluator.Acquire(r.ctx, evaluator.RelayCaps(x.caps)); err != nil {
 		return err
 	}

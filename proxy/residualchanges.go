@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -71,7 +72,7 @@ func (w *writeBack) count() {
 	}
 }
 
-// changesQuery selects number, key and, for each column, whether it has changed and the new value.
+// changesQuery selects number, key, owner and, for each column, whether it has changed and the new value.
 func (t *writtenTable) changesQuery(removed bool) (string, error) {
 	list, differ := []string{"b." + quoteName(t.number)}, []string(nil)
 	for _, name := range t.plan.Key {
@@ -81,6 +82,7 @@ func (t *writtenTable) changesQuery(removed bool) (string, error) {
 		}
 		list = append(list, key)
 	}
+	list = append(list, t.ownerText("b"))
 	for _, c := range t.plan.Columns {
 		now, err := t.readBack("n", c.Name)
 		if err != nil {
@@ -131,9 +133,25 @@ func (t *writtenTable) readBack(alias, name string) (string, error) {
 		t.load.Table.Database, t.load.Table.Name, name, column.DataType)
 }
 
+// ownerText is the expression for whose a row is; NULL where rows have no owner or one whose text is not certain.
+func (t *writtenTable) ownerText(alias string) string {
+	if column := t.load.Table.Column(t.plan.Owner); column != nil {
+		return cmp.Or(rewrite.OwnerText(column, alias+"."+quoteName(column.Name)), "NULL")
+	}
+	return "NULL"
+}
+
+// ownerOf gives whose a row is from what ownerText read.
+func (t *writtenTable) ownerOf(value []byte) rowOwner {
+	if column := t.load.Table.Column(t.plan.Owner); column == nil || rewrite.OwnerText(column, "") == "" {
+		return rowOwner{}
+	}
+	return storedOwner(value)
+}
+
 // changedRow takes one row of the query.
 func (w *writeBack) changedRow(t *writtenTable, values [][]byte) error {
-	if len(values) != 1+len(t.plan.Key)+2*len(t.plan.Columns) && len(t.plan.Columns) > 0 || len(values) < 1+len(t.plan.Key) {
+	if len(values) != 2+len(t.plan.Key)+2*len(t.plan.Columns) {
 		return errOrigin
 	}
 	number, err := strconv.Atoi(string(values[0]))
@@ -144,9 +162,6 @@ func (w *writeBack) changedRow(t *writtenTable, values [][]byte) error {
 		return errOverwrite(column)
 	}
 	var row changedRow
-	if t.load.Table.Owner != "" {
-		row.owner = t.owners[number-1]
-	}
 	values = values[1:]
 	for i, name := range t.plan.Key {
 		literal, ok := plainLiteral(t.load.Table.Column(name), values[i])
@@ -155,7 +170,8 @@ func (w *writeBack) changedRow(t *writtenTable, values [][]byte) error {
 		}
 		row.key = append(row.key, literal)
 	}
-	values = values[len(t.plan.Key):]
+	row.owner = t.ownerOf(values[len(t.plan.Key)])
+	values = values[len(t.plan.Key)+1:]
 	for i := range t.plan.Columns {
 		v, err := w.changedValue(&t.plan.Columns[i], values[2*i], values[2*i+1])
 		if err != nil {

@@ -25,6 +25,9 @@ const (
 // errStored is for rows that are not there any more although they were locked, or are there otherwise.
 var errStored = newFault(codeNotUnderstood, "the rows that the statement computed could not be found again to be written; nothing was changed; repeat the statement")
 
+// errStoredPartly is errStored for a table that knows no transactions.
+var errStoredPartly = newFault(codeNotUnderstood, "some rows that the statement computed were changed by others in the meantime and could not be written; look at the rows before you repeat it")
+
 // errStoredIgnore is for what IGNORE would have left out if the backend had computed the statement.
 var errStoredIgnore = newFault(codeNotPossible, "a row that the statement computed over protected columns breaks a key or a constraint, and IGNORE cannot leave it out; "+
 	"nothing was changed; leave the row out")
@@ -271,6 +274,9 @@ func (s *rowStore) send(t *writtenTable, n *storedRows) error {
 		if rows, err = matchedRows(ok.Info); err != nil {
 			return err
 		}
+	}
+	if rows != uint64(n.rows) && !t.load.Table.Transactional {
+		return errStoredPartly
 	}
 	if rows != uint64(n.rows) {
 		return errStored

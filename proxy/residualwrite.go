@@ -36,9 +36,7 @@ type writtenTable struct {
 	// loaded counts the rows.
 	loaded int
 	// locked has, by the number of the row, a column whose cell is under a key that is not here.
-	locked map[int]*rewrite.Protected
-	// owners has, for a table with an owner column, whose the rows are, in the order of their numbers.
-	owners  []rowOwner
+	locked  map[int]*rewrite.Protected
 	changed []changedRow
 }
 
@@ -102,7 +100,7 @@ func (w *writeBack) carryOut() error {
 	if err := w.r.x.keys.writable(w.r.plan.Writes); err != nil {
 		return err
 	}
-	for _, step := range []func() error{w.begin, w.r.prepare, w.compute, w.readChanges, w.store, w.commit} {
+	for _, step := range []func() error{w.r.prepare, w.compute, w.readChanges, w.store, w.commit} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -111,7 +109,11 @@ func (w *writeBack) carryOut() error {
 }
 
 // begin makes sure that there is a transaction, which keeps the locks of the fetches until the rows are written.
+// It is called when the session's status has just been read: an error in between can have ended a transaction.
 func (w *writeBack) begin() error {
+	if w == nil {
+		return nil
+	}
 	status := w.r.x.session.status
 	if status.Has(wire.StatusInTransaction) || !status.Has(wire.StatusAutocommit) {
 		return nil
@@ -162,13 +164,6 @@ func (w *writeBack) undo() error {
 // rowLoaded notes a row of the target before it is handed to the evaluator, as it came from the backend.
 func (t *writtenTable) rowLoaded(open *opener, columns []rewrite.LoadColumn, values [][]byte) error {
 	t.loaded++
-	if owner := t.load.Table.Owner; owner != "" {
-		i := slices.IndexFunc(columns, func(c rewrite.LoadColumn) bool { return c.Name == owner })
-		if i < 0 {
-			return errOrigin
-		}
-		t.owners = append(t.owners, storedOwner(values[i]))
-	}
 	for i := range columns {
 		if columns[i].Protected == nil || len(values[i]) == 0 {
 			continue
@@ -213,6 +208,9 @@ func (t *writtenTable) kept() []string {
 	names := append([]string{}, t.plan.Key...)
 	for _, c := range t.plan.Columns {
 		names = append(names, c.Name)
+	}
+	if owner := t.plan.Owner; owner != "" && !slices.Contains(names, owner) {
+		names = append(names, owner)
 	}
 	return names
 }
@@ -384,12 +382,6 @@ func (w *writeBack) warnings(total int) (ownWarnings, error) {
 // answer gives the client what the evaluator said.
 func (w *writeBack) answer() error {
 	x := w.r.x
-	if id := w.held.end.LastInsertID; id > 0 {
-		// LAST_INSERT_ID(expression)
-		if err := x.sideExec(strconv.AppendUint([]byte("SET last_insert_id="), id, 10)); fatal(err) {
-			return err
-		}
-	}
 	x.diagnostics.sideRan, x.diagnostics.rowCount = true, w.held.rowCount
 	if !keepsFoundRows(w.r.st, w.r.plan.Kind) {
 		x.diagnostics.saved, x.diagnostics.foundRows = true, w.held.foundRows

@@ -86,7 +86,7 @@ func (b *builder) searchesAway(p *Protected) error {
 
 func awayColumn(c *Column) AwayColumn {
 	name := quoteName(c.Name)
-	return AwayColumn{Name: name, Text: ownerText(c, name), Integer: isInteger(c.DataType), Binary: c.DataType == "varbinary"}
+	return AwayColumn{Name: name, Text: OwnerText(c, name), Integer: isInteger(c.DataType), Binary: c.DataType == "varbinary"}
 }
 
 // awayKey finds a key by which each row is found again.

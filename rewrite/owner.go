@@ -25,9 +25,9 @@ type RowOwner struct {
 	New string
 }
 
-// ownerText gives SQL for the value of a plain column as bytes of UTF-8, with name for the column in the statement; empty
+// OwnerText gives SQL for the value of a plain column as bytes of UTF-8, with name for the column in the statement; empty
 // where there is no such text that is always the same.
-func ownerText(c *Column, name string) string {
+func OwnerText(c *Column, name string) string {
 	switch c.DataType {
 	case "tinyint", "smallint", "mediumint", "int", "bigint":
 		return "CAST(" + name + "+0 AS BINARY)" // without the zeros of ZEROFILL
@@ -41,9 +41,9 @@ func ownerText(c *Column, name string) string {
 	return ""
 }
 
-// ownerType is the type by which a value is converted to what ownerText gives afterwards; nil when there is none.
+// ownerType is the type by which a value is converted to what OwnerText gives afterwards; nil when there is none.
 func ownerType(c *Column) *logical.Type {
-	if ownerText(c, "") == "" || c.Generated {
+	if OwnerText(c, "") == "" || c.Generated {
 		return nil
 	}
 	definition := strings.TrimSuffix(c.ColumnType, " zerofill")
@@ -153,7 +153,7 @@ func (in *inserter) storedOwner(p *Protected) (*RowOwner, error) {
 	}
 	o := &RowOwner{Value: unknownValue}
 	if !c.Generated {
-		o.Stored, o.New, o.Old = ownerText(c, qualified), ownerText(c, "VALUES("+name+")"), 1
+		o.Stored, o.New, o.Old = OwnerText(c, qualified), OwnerText(c, "VALUES("+name+")"), 1
 	}
 	return o, nil
 }
@@ -219,7 +219,7 @@ func (w *updateWriter) readOwner(c *Column, name string) *RowOwner {
 	if c.Generated {
 		return o
 	}
-	if o.Stored = ownerText(c, name); o.Stored == "" {
+	if o.Stored = OwnerText(c, name); o.Stored == "" {
 		return o
 	}
 	for i, text := range w.owners {

@@ -28,6 +28,8 @@ type WriteTarget struct {
 	// Columns are those that an UPDATE assigns, in the order in which it does. Their new values are those that the evaluator
 	// has; what a column that is not protected gets depends on no protected one.
 	Columns []WriteColumn
+	// Owner is the column that says whose the rows with new cells are; empty when they have no owner.
+	Owner string
 	// Constraints are the CHECKs over protected columns that the statement can break.
 	Constraints []*Constraint
 }
@@ -133,11 +135,12 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 		}
 	} else {
 		p.b.plan.Writes = append(p.b.plan.Writes, prot)
+		if owner := ownerColumn(u.of.table, prot); owner != nil {
+			t.Owner = owner.Name
+			u.of.need[FoldName(owner.Name)] = true
+		}
 	}
 	u.of.need[FoldName(c.Name)] = true
-	if u.of.table.Owner != "" {
-		u.of.need[FoldName(u.of.table.Owner)] = true
-	}
 	t.Columns = append(t.Columns, WriteColumn{Name: c.Name, Protected: prot})
 	t.constrain(u.of, c.Name)
 	return nil

@@ -262,6 +262,9 @@ func TestComputedWritesAreWhole(t *testing.T) {
 			t.Errorf("error %d, want 1213", got)
 		}
 		mustExec(t, other, "ROLLBACK")
+		if got := code(sealed, clash); got != 1062 {
+			t.Errorf("after a deadlock %s: error %d, want 1062", clash, got)
+		}
 		var open int
 		if err := sealed.QueryRowContext(context.Background(), "SELECT @@in_transaction").Scan(&open); err != nil || open != 0 {
 			t.Errorf("after a deadlock @@in_transaction is %d (%v), want 0", open, err)
@@ -344,4 +347,33 @@ func TestComputedWritesNeedTheRight(t *testing.T) {
 			t.Errorf("%s: error %d, want 1142", stmt, got)
 		}
 	}
+}
+
+// TestComputedWritesForOwners: each row is sealed for its own owner, and a row of another owner fails the statement.
+func TestComputedWritesForOwners(t *testing.T) {
+	p := newPost(t, "", "", "ann", "bob", "cyd")
+	plain, two, third := p.direct(t, ""), p.with(t, "", "ann", "bob"), p.with(t, "", "cyd")
+	const rows = "INSERT INTO letters (id, user_id, subject, body) VALUES (1, 'ann', 'a', 'one'), (2, 'bob', 'b', 'two'), (3, 'ann', NULL, 'three')"
+	const other = "INSERT INTO letters (id, user_id, subject, body) VALUES (4, 'cyd', 'c', 'four')"
+	mustExec(t, plain, rows)
+	mustExec(t, two, rows)
+	mustExec(t, plain, other)
+	mustExec(t, third, other)
+	for _, how := range []way{wayText, wayPrepared} {
+		for _, c := range []formCase{
+			{"", "UPDATE letters SET subject = CONCAT(COALESCE(subject, ''), '\u00e9'), body = UPPER(body) WHERE user_id <> 'cyd'", nil},
+			{"", "UPDATE letters SET body = CONCAT(body, ?) WHERE body LIKE ? AND user_id IN (?, ?)", []any{"+", "T%", "ann", "bob"}},
+			{"", "UPDATE letters SET seen = LENGTH(user_id) WHERE subject LIKE 'b%' AND id < 4", nil},
+			{"", "SELECT id, user_id, subject, body, seen FROM letters WHERE id < 4 ORDER BY id", nil},
+		} {
+			same(t, plain, two, how, c.stmt, c.args...)
+		}
+		p.underOwners(t, how.String())
+	}
+	if got := code(two, "UPDATE letters SET subject = UPPER(subject)"); got != 9702 {
+		t.Errorf("over a row of another owner: error %d, want 9702", got)
+	}
+	same(t, plain, two, wayText, "DELETE FROM letters WHERE body LIKE 'T%' AND user_id <> 'cyd'")
+	same(t, plain, third, wayText, "SELECT id, subject, body FROM letters WHERE id = 4")
+	same(t, plain, two, wayText, "SELECT id, user_id, subject, body FROM letters WHERE id < 4 ORDER BY id")
 }
