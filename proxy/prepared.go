@@ -605,7 +605,13 @@ func (x *executor) executeLocal(s *preparedStatement, e *wire.Execute) error {
 		if err != nil {
 			return x.refuse(err)
 		}
-		return x.answerTable(answer, true, false)
+		// Behind the rows of a procedure comes an OK, which drivers that ask for a cursor rely on to see that there is none.
+		// Others need not ask for it: the rows are all there is.
+		cursor := wire.ExecuteReply(e.Flags) == wire.ReplyCursor
+		if err := x.answerTable(answer, true, cursor); err != nil || !cursor {
+			return err
+		}
+		return x.answerOK(false)
 	}
 	push, err := x.pushOf(v, &s.plan.Push.Value, s.pushToken())
 	if err != nil {

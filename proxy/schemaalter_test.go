@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,5 +219,49 @@ func TestInspectReadsSettings(t *testing.T) {
 		if !got[want] {
 			t.Errorf("findings %v lack %s", findings, want)
 		}
+	}
+}
+
+// TestAwayLeft: cells of kind a in a searchable column are found when the policy does not accept them any more.
+func TestAwayLeft(t *testing.T) {
+	server := mariadbtest.Shared(t)
+	db := server.NewDatabase(t)
+	server.Exec(t, `USE `+db+`; CREATE TABLE letters (id INT PRIMARY KEY, user_id INT NOT NULL, subject VARBINARY(300), topic VARBINARY(300), body VARBINARY(300),
+		KEY (subject(20)), KEY (user_id, topic(20)), KEY (body(20)));
+		INSERT INTO letters VALUES (1, 7, x'FF4C4B74', x'FF4C4B61', x'FF4C4B61'), (2, 7, NULL, NULL, NULL)`)
+	kind, err := logical.Parse("varchar(20) character set utf8mb4 collate utf8mb4_bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &rewrite.TablePolicy{Owner: "user_id", Columns: map[string]*rewrite.ColumnPolicy{
+		"subject": {Type: kind, SearchEquality: true}, "topic": {Type: kind, SearchEquality: true}, "body": {Type: kind},
+	}}
+	policy := &rewrite.Policy{Databases: map[string]map[string]*rewrite.TablePolicy{db: {"letters": table}}}
+	left := func() (objects []string) {
+		t.Helper()
+		i, err := Inspect(context.Background(), testSchemaConfig(server))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		rewrite.Protect(i.Schema, policy, testSchemaVerify)
+		for _, f := range i.AwayLeft() {
+			if f.Severity != rewrite.Warning || f.Code != "away-left" {
+				t.Errorf("%v", f)
+			}
+			objects = append(objects, f.Object)
+		}
+		return objects
+	}
+	if got := left(); got != nil {
+		t.Errorf("without such cells in a searched column: %v", got)
+	}
+	server.Exec(t, "INSERT INTO "+db+".letters VALUES (3, 7, x'FF4C4B6101', NULL, NULL)")
+	if got, want := left(), []string{db + ".letters.subject"}; !slices.Equal(got, want) {
+		t.Errorf("with one: %v, want %v", got, want)
+	}
+	table.AwayAccept = true
+	if got := left(); got != nil {
+		t.Errorf("where they are accepted: %v", got)
 	}
 }

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"slices"
 	"strings"
 
+	"latchkey/keystore/cell"
 	"latchkey/rewrite"
 )
 
@@ -52,6 +54,48 @@ func (i *Inspection) HasRows(database, table string) bool {
 		return nil
 	})
 	return found || err != nil
+}
+
+// AwayLeft finds the searchable columns that hold cells of kind a although the policy does not accept any there, or not any
+// more. Schema has been through Protect. Columns that no index begins with are not looked at, since all rows would be read.
+func (i *Inspection) AwayLeft() []rewrite.Finding {
+	var findings []rewrite.Finding
+	for _, tables := range i.Schema.Databases {
+		for _, t := range tables {
+			for _, c := range t.Columns {
+				p := c.Protected
+				if p == nil || !p.Search || p.ServiceKey != "" || p.Away || p.Conflict != nil || !leadsIndex(t, c.Name) || !i.holdsAway(p) {
+					continue
+				}
+				findings = append(findings, rewrite.Finding{Severity: rewrite.Warning, Code: "away-left", Object: p.String(),
+					Reason: "it holds values that were written for absent owners, which searches do not find: their cells have no tag",
+					Hint:   "set `away: accept` again, until their owners have searched the table"})
+			}
+		}
+	}
+	slices.SortFunc(findings, func(a, b rewrite.Finding) int { return strings.Compare(a.Object, b.Object) })
+	return findings
+}
+
+func leadsIndex(t *rewrite.Table, column string) bool {
+	return slices.ContainsFunc(t.Indexes, func(x *rewrite.Index) bool {
+		return len(x.Parts) > 0 && rewrite.FoldName(x.Parts[0].Column) == rewrite.FoldName(column)
+	})
+}
+
+// holdsAway tells whether a column has a cell of kind a. One that cannot be read counts as having none.
+func (i *Inspection) holdsAway(p *rewrite.Protected) bool {
+	name := quoteName(p.Column)
+	from := []byte{0xFF, 'L', 'K', byte(cell.KindAway)}
+	to := []byte{0xFF, 'L', 'K', byte(cell.KindAway) + 1}
+	query := appendHex([]byte("SELECT 1 FROM "+quoteName(p.Database)+"."+quoteName(p.Table)+" WHERE "+name+" >= "), from)
+	query = append(appendHex(append(query, " AND "+name+" < "...), to), " LIMIT 1"...)
+	found := false
+	_ = i.conn.rows(string(query), func(schemaRow) error {
+		found = true
+		return nil
+	})
+	return found
 }
 
 // Close ends the connection.

@@ -43,11 +43,22 @@ func (t *Table) String() string { return t.Database + "." + t.Name }
 
 func checkOwner(t *Table) []Finding {
 	owner := t.Column(t.Owner)
-	if owner == nil || !owner.Nullable {
+	if owner == nil {
 		return nil
 	}
-	return []Finding{{Warning, "owner-nullable", t.String() + "." + owner.Name, "the owner column allows NULL: a row without an owner is sealed under whoever writes it",
-		"declare it NOT NULL"}}
+	var findings []Finding
+	name := t.String() + "." + owner.Name
+	if owner.Nullable {
+		findings = append(findings, Finding{Warning, "owner-nullable", name,
+			"the owner column allows NULL: a row without an owner is refused, or sealed under whoever writes it by an account key that is not registered",
+			"declare it NOT NULL"})
+	}
+	if ownerType(owner) == nil {
+		findings = append(findings, Finding{Warning, "owner-type", name,
+			"values of the owner column's type cannot name owners: rows are sealed under an account key that is not registered, and refused otherwise",
+			"use an integer, CHAR, VARCHAR, TEXT, VARBINARY or UUID column that is not generated"})
+	}
+	return findings
 }
 
 // checkColumn looks at one protected column and at what else in its table leans on it.

@@ -51,6 +51,9 @@ func TestCheckFindings(t *testing.T) {
 			delete(tp.Columns, "title")
 			table.Indexes = nil
 		}, []string{"annotation-only"}},
+		{"owner of a type that names nobody", func(s *Schema, table *Table, tp *TablePolicy) {
+			table.Column("user_id").DataType, table.Column("user_id").ColumnType = "date", "date"
+		}, []string{"owner-type"}},
 		{"owner may be NULL", func(s *Schema, table *Table, tp *TablePolicy) { table.Column("user_id").Nullable = true }, []string{"owner-nullable"}},
 		{"CHECK over the column", func(s *Schema, table *Table, tp *TablePolicy) {
 			table.Checks = append(table.Checks, CheckConstraint{Name: "c", Clause: "octet_length(`title`) > 3"})

@@ -67,6 +67,7 @@ func printFindings(ctx context.Context, config *configs.Config, out io.Writer) e
 	defer inspection.Close()
 	findings = append(findings, rewrite.Protect(inspection.Schema, config.Policy, keys.verify())...)
 	findings = append(findings, rewrite.Check(inspection.Schema, config.Policy, inspection.Settings)...)
+	findings = append(findings, inspection.AwayLeft()...)
 
 	errors, warnings := 0, 0
 	seen := make(map[string]bool)

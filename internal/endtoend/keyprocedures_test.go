@@ -59,7 +59,8 @@ func TestKeyProceduresThroughDrivers(t *testing.T) {
 		{"PyMySQL, streaming", pythonProcedures("pymysql-stream"), both},
 		{"mysqlclient", pythonProcedures("mysqlclient"), both},
 		{"mysqlclient, streaming", pythonProcedures("mysqlclient-stream"), both},
-		{"Connector/C", connectorCProcedures, both},
+		{"Connector/C", connectorCProcedures("plain"), both},
+		{"Connector/C, cursors", connectorCCursors, []string{"bound"}},
 		{"Connector/J, text", javaProcedures("useServerPrepStmts=false"), []string{"text", "bound", "call"}},
 		{"Connector/J, prepared", javaProcedures("useServerPrepStmts=true"), []string{"text", "bound", "call"}},
 	} {

@@ -101,9 +101,11 @@ func (s *Store) dial(ctx context.Context) (*client.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keystore: connect to %s as %s: %w", s.config.Address, s.config.User, err)
 	}
-	// A server that writes no rows for the sake of its settings would be a keystore that forgets.
+	// A server that writes no rows for the sake of its settings would be a keystore that forgets. With READ COMMITTED InnoDB
+	// writes nothing into a binary log of statements.
+	// https://mariadb.com/kb/en/binary-log-formats/#statement-based-logging
 	_, err = conn.Execute("SET SESSION sql_mode='STRICT_ALL_TABLES', autocommit=1, max_statement_time=0, innodb_lock_wait_timeout=10, " +
-		"tx_isolation='READ-COMMITTED'")
+		"tx_isolation=IF(@@binlog_format='STATEMENT', 'REPEATABLE-READ', 'READ-COMMITTED')")
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("keystore: set up the connection: %w", err)

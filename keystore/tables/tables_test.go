@@ -385,3 +385,32 @@ func TestNothingReadable(t *testing.T) {
 		}
 	}
 }
+
+// TestBinaryLogOfStatements: a server that logs statements in place of rows can be a keystore as well.
+func TestBinaryLogOfStatements(t *testing.T) {
+	server := mariadbtest.Start(t, mariadbtest.WithArgs("--log-bin=binary", "--binlog-format=STATEMENT"))
+	v := vault(t, newStore(t, testConfig(t, server.Addr(), "keys")))
+	o, err := v.Enroll(ctx, "anna", []byte("a long password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Key.Release()
+	client := keystore.Client{Owner: "anna", Address: "192.0.2.1"}
+	if _, err := v.Unlock(ctx, client, []byte("another password")); !errors.Is(err, keystore.ErrUnlock) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	if o, err = v.Unlock(ctx, client, []byte("a long password")); err != nil {
+		t.Fatal(err)
+	}
+	o.Key.Release()
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			c := keystore.Client{Owner: fmt.Sprint("nobody ", i%3), Address: "192.0.2.1"}
+			if _, err := v.Unlock(ctx, c, []byte("some password")); !errors.Is(err, keystore.ErrUnlock) {
+				t.Errorf("an unknown owner: %v", err)
+			}
+		})
+	}
+	wait.Wait()
+}

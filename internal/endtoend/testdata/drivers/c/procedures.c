@@ -1,4 +1,4 @@
-/* Serves requests (see ../FORMAT.txt) through MariaDB Connector/C. The mode is not used. */
+/* Serves requests (see ../FORMAT.txt) through MariaDB Connector/C. The mode is plain or cursor. */
 #include <mysql.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,7 +89,7 @@ static int print_rows(MYSQL_STMT *stmt)
 	return 0;
 }
 
-static int run_bound(MYSQL_STMT *stmt, const char *sql, char **values, unsigned n, int times)
+static int run_bound(MYSQL_STMT *stmt, const char *sql, char **values, unsigned n, int times, unsigned long cursor)
 {
 	MYSQL_BIND parameters[MAX_FIELDS];
 	memset(parameters, 0, sizeof parameters);
@@ -98,6 +98,8 @@ static int run_bound(MYSQL_STMT *stmt, const char *sql, char **values, unsigned 
 		parameters[i].buffer = values[i];
 		parameters[i].buffer_length = strlen(values[i]);
 	}
+	if (mysql_stmt_attr_set(stmt, STMT_ATTR_CURSOR_TYPE, &cursor) != 0)
+		return 1;
 	if (mysql_stmt_prepare(stmt, sql, strlen(sql)) != 0 || mysql_stmt_bind_param(stmt, parameters) != 0)
 		return 1;
 	for (int i = 0; i < times; i++) {
@@ -118,9 +120,12 @@ static int run_bound(MYSQL_STMT *stmt, const char *sql, char **values, unsigned 
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static char line[MAX_LINE];
+	if (argc != 2)
+		die("usage: procedures MODE");
+	unsigned long cursor = strcmp(argv[1], "cursor") == 0 ? CURSOR_TYPE_READ_ONLY : CURSOR_TYPE_NO_CURSOR;
 	MYSQL *db = mysql_init(NULL);
 	if (mysql_real_connect(db, setting("LATCHKEY_HOST"), setting("LATCHKEY_USER"), setting("LATCHKEY_PASSWORD"), setting("LATCHKEY_DATABASE"),
 	                       atoi(setting("LATCHKEY_PORT")), NULL, CLIENT_MULTI_STATEMENTS) == NULL)
@@ -138,7 +143,7 @@ int main(void)
 				printf("error\t%u\t%s\t%s\n", mysql_errno(db), mysql_sqlstate(db), mysql_error(db));
 		} else {
 			MYSQL_STMT *stmt = mysql_stmt_init(db);
-			if (run_bound(stmt, fields[1], fields + 2, n - 2, strcmp(fields[0], "twice") == 0 ? 2 : 1) != 0)
+			if (run_bound(stmt, fields[1], fields + 2, n - 2, strcmp(fields[0], "twice") == 0 ? 2 : 1, cursor) != 0)
 				printf("error\t%u\t%s\t%s\n", mysql_stmt_errno(stmt), mysql_stmt_sqlstate(stmt), mysql_stmt_error(stmt));
 			mysql_stmt_close(stmt);
 		}
