@@ -195,6 +195,8 @@ func TestAccountKeysAndOwners(t *testing.T) {
 	if f := fields(t, c, "CALL latchkey.register(200)"); f[0] != "200" {
 		t.Errorf("register: %v", f)
 	}
+	mustExec(t, c, "INSERT INTO entries (id, user_id, title) VALUES (6, 201, 'of an owner whom the keystore does not know')")
+	wantCode(t, "a row of an owner with another key", run(t, c, "INSERT INTO entries (user_id, title) VALUES (7, 'x')"), 9702)
 	// Another connection, with a second key that nobody knows.
 	d := r.session(t, 'B', "")
 	mustExec(t, d, "CALL latchkey.add_key('"+testKey(t, 'A')+"')")

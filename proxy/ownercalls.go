@@ -156,7 +156,7 @@ func (x *executor) argument(call *rewrite.Call, v *values, i int, a *argument) e
 	}
 	op, err := v.operand(value, token)
 	defer func() { clear(v.buffer[:cap(v.buffer)]) }()
-	wrong := newFault(codeMalformedKey, "argument %d of latchkey.%s must be a string or a number", i+1, call.Name)
+	wrong := newFault(codeMalformedKey, "argument %d of latchkey.%s must be a string or a number, of at most 2,000 characters", i+1, call.Name)
 	switch {
 	case err != nil || op.dflt:
 		return wrong

@@ -241,18 +241,20 @@ func TestOwnerCallsAreChecked(t *testing.T) {
 	o := newOwnerTwin(t)
 	c := o.at(t, o.proxy, "root")
 	for query, code := range map[string]int{
-		"CALL latchkey.enroll('a')":                              1318,
-		"CALL latchkey.unlock('a', 'b', 'c', 'd')":               1318,
-		"CALL latchkey.unlock('a', 'b', 'c')":                    9706,
-		"CALL latchkey.enroll('', 'b')":                          9706,
-		"CALL latchkey.enroll(NULL, 'b')":                        9706,
-		"CALL latchkey.enroll('a', NULL)":                        9706,
-		"CALL latchkey.enroll('a', '')":                          9706,
-		"CALL latchkey.recover('a', 'LKR1-0', 'x')":              9706,
-		"CALL latchkey.register('a')":                            9701,
-		"SET @latchkey = 'LKT1-AAAAAAAAAAAAAAAAAAAAAA'":          9706,
-		"SET @latchkey = 'LKT1-" + strings.Repeat("A", 64) + "'": 9708,
-		"SELECT * FROM latchkey_keys.slots":                      9704,
+		"CALL latchkey.enroll('a')":                                      1318,
+		"CALL latchkey.unlock('a', 'b', 'c', 'd')":                       1318,
+		"CALL latchkey.unlock('a', 'b', 'c')":                            9706,
+		"CALL latchkey.enroll('', 'b')":                                  9706,
+		"CALL latchkey.enroll(NULL, 'b')":                                9706,
+		"CALL latchkey.enroll('a', NULL)":                                9706,
+		"CALL latchkey.enroll('a', '')":                                  9706,
+		"CALL latchkey.recover('a', 'LKR1-0', 'x')":                      9706,
+		"CALL latchkey.register('a')":                                    9701,
+		"CALL latchkey.unlock('" + strings.Repeat("a", 256) + "', 'b')":  9706,
+		"CALL latchkey.unlock('a', '" + strings.Repeat("b", 2001) + "')": 9706,
+		"SET @latchkey = 'LKT1-AAAAAAAAAAAAAAAAAAAAAA'":                  9706,
+		"SET @latchkey = 'LKT1-" + strings.Repeat("A", 64) + "'":         9708,
+		"SELECT * FROM latchkey_keys.slots":                              9704,
 	} {
 		wantCode(t, query, run(t, c, query), code)
 	}

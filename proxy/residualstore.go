@@ -13,8 +13,9 @@ import (
 
 const (
 	// maxStoredRows and maxStoredBytes bound one statement that writes changed rows: each row of it looks through the keys of
-	// all others.
-	maxStoredRows  = 256
+	// all others. Where only one statement can be whole, for want of transactions, it has up to maxLooseRows.
+	maxStoredRows  = 64
+	maxLooseRows   = 1024
 	maxStoredBytes = 1 << 20
 	// storedAs is the name of the table in these statements.
 	storedAs = "`lkw`"
@@ -144,7 +145,10 @@ func (s *rowStore) table(t *writtenTable) error {
 		// What the client may not write, it may not write where there is nothing to write either.
 		return s.send(t, &storedRows{cases: make([]string, len(t.plan.Columns)), where: "FALSE LIMIT 1"})
 	}
-	limit := maxStoredBytes
+	limit, rows := maxStoredBytes, maxStoredRows
+	if !t.load.Table.Transactional {
+		rows = maxLooseRows
+	}
 	if packet := s.w.r.x.facts.maxPacket; packet > 0 {
 		limit = min(limit, packet/2)
 	}
@@ -154,7 +158,7 @@ func (s *rowStore) table(t *writtenTable) error {
 		if err != nil {
 			return err
 		}
-		if next.rows == maxStoredRows || next.rows > 0 && next.size+one.size > limit {
+		if next.rows == rows || next.rows > 0 && next.size+one.size > limit {
 			if !t.load.Table.Transactional {
 				return t.errNotOne()
 			}

@@ -43,7 +43,7 @@ const peoplePolicy = twinPolicy + `    people:
         title: {}
 `
 
-// peopleCount is more than twice what one statement writes.
+// peopleCount is several times what one statement writes.
 const peopleCount = 600
 
 func newPeople(t *testing.T) *twin {
