@@ -70,7 +70,7 @@ def second_rows():
     entry.amount += 1
     entry.mood = 'glad'
     entry.content = ''
-    entry.save(update_fields=['amount', 'mood', 'content', 'updated_at'])
+    entry.save()
     try:
         with transaction.atomic():
             Entry.objects.create(user_id=1, title='FIRST day')

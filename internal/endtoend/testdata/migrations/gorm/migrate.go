@@ -214,7 +214,7 @@ func secondRows(db *gorm.DB) error {
 	err = errors.Join(err, db.Where("title = ?", "first DAY").First(&entry).Error)
 	entry.Amount++
 	entry.Mood, entry.Content = "glad", ptr("")
-	if err := errors.Join(err, db.Select("amount", "mood", "content").Updates(&entry).Error); err != nil {
+	if err := errors.Join(err, db.Save(&entry).Error); err != nil {
 		return err
 	}
 	err = db.Create(&Entry2{UserID: 1, Title: "FIRST day"}).Error
