@@ -220,7 +220,22 @@ func (m *mirror) comparePrepared(t *testing.T, plain, sealed *wireClient, c form
 	return m.difference(t, "execute", c.stmt, sealed.execute(t, got.prepared.Statement, params...), plain.execute(t, want.prepared.Statement, params...), plain.caps, true)
 }
 
-// difference gives the outcome: "same", "same rows" for another order, or the code of a refusal. Anything else fails the test.
+// ordered reports whether ORDER BY, if there is one, leaves no order open: positions in an index or a constraint are those of
+// several at once.
+func ordered(stmt string) bool {
+	_, by, found := strings.Cut(strings.ToLower(strings.ReplaceAll(stmt, "`", "")), "order by ")
+	if !found {
+		return true
+	}
+	for _, open := range []string{"seq_in_index", "k.ordinal_position", "kc.ordinal_position"} {
+		if strings.HasPrefix(by, open) {
+			return false
+		}
+	}
+	return true
+}
+
+// difference gives the outcome: "same", "same rows" where the statement leaves the order open, or the code of a refusal. Anything else fails the test.
 func (m *mirror) difference(t *testing.T, how, stmt string, got, want result, caps wire.Capabilities, binary bool) string {
 	t.Helper()
 	if got.err.Code >= 9700 && got.err.Code < 9800 {
@@ -235,13 +250,17 @@ func (m *mirror) difference(t *testing.T, how, stmt string, got, want result, ca
 		return "different"
 	}
 	gotRows, wantRows := readRows(t, got, caps, binary), readRows(t, want, caps, binary)
-	if slices.Equal(gotRows, wantRows) {
-		return "same"
+	outcome := "same"
+	if !ordered(stmt) {
+		outcome = "same rows"
+		slices.Sort(gotRows)
+		slices.Sort(wantRows)
+	} else if !strings.Contains(strings.ToUpper(stmt), "ORDER BY") {
+		slices.Sort(gotRows)
+		slices.Sort(wantRows)
 	}
-	slices.Sort(gotRows)
-	slices.Sort(wantRows)
 	if slices.Equal(gotRows, wantRows) {
-		return "same rows" // MariaDB has sorted what the statement wants to have sorted
+		return outcome
 	}
 	for i := range max(len(gotRows), len(wantRows)) {
 		var g, w string
