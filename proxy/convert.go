@@ -282,7 +282,7 @@ func (x *executor) written(plan *rewrite.Plan, snapshot *Snapshot) *rewrite.Tabl
 func (x *executor) expectWarnings(r *renderer) error {
 	x.area.next = ownWarnings{}
 	c := r.conversion
-	if c == nil && len(r.warnings)+len(r.assignWarnings) == 0 {
+	if c == nil && len(r.warnings)+len(r.assignWarnings)+len(r.plan.Warnings) == 0 {
 		return nil
 	}
 	if c == nil {
@@ -295,6 +295,9 @@ func (x *executor) expectWarnings(r *renderer) error {
 		return &f
 	}
 	next := c.rows
+	for _, w := range r.plan.Warnings {
+		next.add(diagnosis{"Warning", uint16(w.Code), w.Error()})
+	}
 	next.add(r.warnings...)
 	for row := 1; row <= r.old.rows; row++ {
 		next.add(r.assignWarnings...)

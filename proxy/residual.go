@@ -513,7 +513,7 @@ func (r *residual) snapshotOf() (end func() error, err error) {
 	if err := x.sideExec([]byte("START TRANSACTION WITH CONSISTENT SNAPSHOT")); err != nil {
 		return nil, err
 	}
-	return func() error { return x.sideExec([]byte("COMMIT")) }, nil
+	return func() error { return x.sideExec([]byte("COMMIT AND NO CHAIN NO RELEASE")) }, nil
 }
 
 // lockedRows is the error of a statement that met cells whose keys are not here, after all of them have been counted.

@@ -64,6 +64,8 @@ type Plan struct {
 	Describe bool
 	// Selected says that sealed values are literals of a SELECT list (INSERT ... SELECT): how many rows get them is not known.
 	Selected bool
+	// Warnings are what the client is warned about when the statement was carried out, as refusals that were none.
+	Warnings []*Refusal
 	// Requires are questions that the executor asks the backend before it sends the statement.
 	Requires []Requirement
 	// Touches says that the statement reaches a table with protected columns, even when Class is Pass.

@@ -331,6 +331,9 @@ func describeRest(st *Statement, plan *Plan) string {
 		}
 		fmt.Fprintf(&out, " of %d, owner %s, key %v, kept %v, fixed %t, locks %t\n", len(a.Columns), a.Owner.Name, a.Key, a.Kept, a.Fixed, plan.AwayLocks)
 	}
+	for _, w := range plan.Warnings {
+		fmt.Fprintf(&out, "  warns: %d %s\n", w.Code, w.Error())
+	}
 	for _, r := range plan.Requires {
 		out.WriteString("  requires none: ")
 		for _, piece := range r.Pieces {

@@ -153,6 +153,8 @@ func (c *tableChange) index(d *indexDefinition) error {
 		return notPossible(c.indexed(d), "the index over it has too long a COMMENT", "shorten it")
 	}
 	if declared.Fulltext() {
+		c.b.plan.Warnings = append(c.b.plan.Warnings, &Refusal{Code: CodeNotPossible, Column: c.indexed(d).String(),
+			Reason: "the FULLTEXT index is kept by name and finds nothing", Hint: "use LIKE or REGEXP; MATCH is refused"})
 		if err := c.edit(d.kindFrom, d.kindTo, Piece{Kind: PieceText, Text: "INDEX"}); err != nil {
 			return err
 		}
