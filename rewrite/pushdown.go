@@ -30,7 +30,7 @@ type joinPair struct {
 	other               *tableUse
 }
 
-// push finds out which conjuncts of a condition narrow the fetch of which table, and reports whether all of them do.
+// push finds out which conjuncts of a condition narrow the fetch of which table, and reports whether all of them do, exactly.
 func (p *residualPlanner) push(c condition, e ast.ExprNode, ends func(*Statement, int) bool) bool {
 	from := p.start(e)
 	if from < 0 {
@@ -99,7 +99,8 @@ func (p *residualPlanner) conjunct(in condition, e ast.ExprNode, from, to int) b
 	for _, r := range in.reach {
 		if r.use == v.use && (!r.nullable || rejectsNull(e)) {
 			r.use.conjuncts = append(r.use.conjuncts, c)
-			return true
+			// A tag condition is TRUE for a value that has no tag, so what it leaves is no more than a superset.
+			return c.tag == nil
 		}
 	}
 	return false
@@ -169,10 +170,14 @@ func (v *conditionVisitor) within(from, to int) bool {
 	return to >= from && !slices.ContainsFunc(v.marks, func(i int) bool { return i < from || i > to })
 }
 
-// resolve finds the only table of a block that a column name can mean.
+// resolve finds the only table of a block that a column name can mean. Without a qualifier, and beside a derived table or
+// common table expression, it may as well mean one of theirs, and a literal beside it be one of a protected column.
 func (p *residualPlanner) resolve(q *queryBlock, n *ast.ColumnName) (*tableUse, *Column, *Protected) {
 	column := FoldName(n.Name.O)
 	lower := p.b.p.schema.LowerCaseTableNames
+	if n.Table.O == "" && len(q.derived) > 0 {
+		return nil, nil, nil
+	}
 	var found *tableUse
 	var foundColumn *Column
 	var foundProt *Protected
