@@ -142,6 +142,11 @@ func (v *conditionVisitor) Enter(n ast.Node) (ast.Node, bool) {
 func (v *conditionVisitor) Leave(n ast.Node) (ast.Node, bool) { return n, !v.failed }
 
 func (v *conditionVisitor) column(x *ast.ColumnNameExpr) {
+	if x.Name.Table.O == "" && len(v.q.derived) > 0 {
+		// It may be the name of a protected column in there too, and the literal beside it one of that column.
+		v.failed = true
+		return
+	}
 	u, c, prot := v.p.resolve(v.q, x.Name)
 	from := v.p.b.parsed.TokenAt(x.OriginTextPosition())
 	to, ok := -1, false
@@ -170,14 +175,10 @@ func (v *conditionVisitor) within(from, to int) bool {
 	return to >= from && !slices.ContainsFunc(v.marks, func(i int) bool { return i < from || i > to })
 }
 
-// resolve finds the only table of a block that a column name can mean. Without a qualifier, and beside a derived table or
-// common table expression, it may as well mean one of theirs, and a literal beside it be one of a protected column.
+// resolve finds the only table of a block that a column name can mean.
 func (p *residualPlanner) resolve(q *queryBlock, n *ast.ColumnName) (*tableUse, *Column, *Protected) {
 	column := FoldName(n.Name.O)
 	lower := p.b.p.schema.LowerCaseTableNames
-	if n.Table.O == "" && len(q.derived) > 0 {
-		return nil, nil, nil
-	}
 	var found *tableUse
 	var foundColumn *Column
 	var foundProt *Protected
