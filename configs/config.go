@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,6 @@ type Config struct {
 
 	// later are the settings of the policy that this version does not carry out, for Unavailable.
 	later Problems
-	mode  place
 }
 
 // Listen is where clients connect.
@@ -114,7 +114,7 @@ type Account struct {
 // Mode says what happens to statements that cannot be protected.
 type Mode string
 
-// The modes. ModeReport changes nothing and counts what ModeEnforce would do.
+// The modes. ModeReport protects the annotated columns only and counts what ModeEnforce would do about the others.
 const (
 	ModeEnforce Mode = "enforce"
 	ModeReport  Mode = "report"
@@ -177,21 +177,16 @@ func Parse(file string, text []byte) (*Config, error) {
 // yet. A server must not start with any: each changes what is protected or
 // refused.
 func (c *Config) Unavailable() Problems {
-	var all Problems
-	if c.Mode == ModeReport {
-		all = append(all, Problem{File: c.File, Line: c.mode.line, Column: c.mode.column,
-			Message: "mode: report is not available in this version; use latchkey check to see what would be refused"})
-	}
-	all = append(all, c.later...)
+	all := slices.Clone(c.later)
 	all.sort()
 	return all
 }
 
-// WithoutPolicy returns a copy without the policy, and without what is known of
-// places in the file: two of them are equal when the settings are.
+// WithoutPolicy returns a copy without policy and mode, which a reload may
+// change: two of them are equal when the other settings are.
 func (c *Config) WithoutPolicy() *Config {
 	settings := *c
-	settings.Policy, settings.later, settings.mode = nil, nil, place{}
+	settings.Policy, settings.later, settings.Mode = nil, nil, ModeEnforce
 	return &settings
 }
 
@@ -207,7 +202,7 @@ func (d *document) config(root ast.Node, c *Config) {
 		"accounts":  func(n ast.Node, path string) { d.accounts(n, path, c) },
 		"mode": func(n ast.Node, path string) {
 			if v, ok := d.choice(n, path, string(ModeEnforce), string(ModeReport)); ok {
-				c.Mode, c.mode = Mode(v), placeOf(n)
+				c.Mode = Mode(v)
 			}
 		},
 		"allow_insecure_keys": d.setBool(&c.AllowInsecureKeys),

@@ -72,7 +72,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.File, want.mode = "c.yaml", place{1, 7}
+	want.File = "c.yaml"
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Parse = %+v, want %+v", got, want)
 	}
@@ -93,7 +93,7 @@ func TestTheCompleteExampleSpellsOutTheDefaults(t *testing.T) {
 	want.Keystore.ServiceKeys = map[string]string{"app": "/etc/latchkey/app.key"}
 	want.Accounts = map[string]Account{"gnucash": {KeyFile: "/etc/latchkey/gnucash.key"}, "backup": {Raw: true}}
 	policy := c.Policy
-	c.Policy, want.Policy, c.mode = nil, nil, place{}
+	c.Policy, want.Policy = nil, nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("latchkey.yaml = %+v, want %+v", c, want)
 	}
@@ -189,11 +189,11 @@ databases:
 }
 
 func TestWhatIsNotAvailableIsSaidNotIgnored(t *testing.T) {
-	c, err := Parse("c.yaml", []byte("mode: report\ndatabases: {}\n"))
+	c, err := Parse("c.yaml", []byte("databases: {d: {t: {columns: {c: {plaintext: accept}}}}}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "c.yaml:1:7: mode: report is not available in this version; use latchkey check to see what would be refused"
+	want := "c.yaml:1:46: databases.d.t.columns.c.plaintext: accept is not available in this version"
 	if got := c.Unavailable().Error(); got != want {
 		t.Errorf("Unavailable:\n%s\nwant:\n%s", got, want)
 	}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -64,6 +63,13 @@ type status struct {
 	BackendTLS     bool   `json:"backend_tls"`
 	// Evaluator is left out where nothing is protected.
 	Evaluator *evaluator.Status `json:"evaluator,omitempty"`
+	// Report is left out where the whole policy is enforced.
+	Report *reportStatus `json:"report,omitempty"`
+}
+
+// reportStatus is what /status shows of the report: at most maxReported statements.
+type reportStatus struct {
+	Statements []reportedStatement `json:"statements"`
 }
 
 func (s *Server) status() status {
@@ -81,6 +87,9 @@ func (s *Server) status() status {
 		now := p.Evaluator.Status()
 		st.Evaluator = &now
 	}
+	if p := s.config.Protection; p != nil && p.Schema != nil && p.Schema.reports.Load() {
+		st.Report = &reportStatus{Statements: s.report.list()}
+	}
 	for _, session := range s.appendSessions(nil) {
 		st.Sessions++
 		switch session.phase.Load() {
@@ -94,7 +103,8 @@ func (s *Server) status() status {
 }
 
 // AdminHandler serves /metrics (Prometheus), /healthz (the process answers), /readyz (statements can
-// be served) and /status (a short overview as JSON). None of it names a user, a table or a statement.
+// be served) and /status (a short overview as JSON or as a page). None of it names a user, a table or a statement, but for the
+// report: /status then shows statements without their literals.
 func (s *Server) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
@@ -108,10 +118,7 @@ func (s *Server) AdminHandler() http.Handler {
 		}
 		_, _ = w.Write([]byte("ready\n"))
 	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s.status())
-	})
+	mux.HandleFunc("GET /status", s.serveStatus)
 	return mux
 }
 

@@ -28,6 +28,9 @@ type namedStatement struct {
 var errPreparedParam = newFault(codeNotPossible, "a value for a protected column would come from a user variable, where the database sees it; "+
 	"use the prepared statements of the client's protocol, or write the value into the text")
 
+// errUnplanned is for a statement that was prepared before its columns were protected.
+var errUnplanned = newFault(codeNotPossible, "the protection of its columns has begun since PREPARE; prepare the statement again")
+
 // dynamic carries out SQL-level PREPARE, EXECUTE, EXECUTE IMMEDIATE and DEALLOCATE.
 func (x *executor) dynamic(j *job) (ok bool, err error) {
 	if e := j.plan.Execute; e != nil {
@@ -37,6 +40,9 @@ func (x *executor) dynamic(j *job) (ok bool, err error) {
 	if name != "" {
 		// A failed PREPARE drops the statement of that name too.
 		delete(x.named, name)
+		if j.snapshot.foresight == nil {
+			delete(x.unplanned, name)
+		}
 	}
 	token := j.st.Real(j.plan.Prepare.Text.Token)
 	lit, err := j.st.Literal(token)
@@ -222,6 +228,9 @@ func (x *executor) appendText(dst, text []byte) []byte {
 func (x *executor) executeNamed(j *job, e *rewrite.ExecuteStatement) (bool, error) {
 	named, ok := x.named[e.Name]
 	if !ok || e.Deallocate {
+		if _, unplanned := x.unplanned[e.Name]; unplanned && !e.Deallocate && j.snapshot.foresight == nil {
+			return false, x.refuse(errUnplanned)
+		}
 		delete(x.named, e.Name)
 		x.countClass(classPass)
 		return x.pass(j)

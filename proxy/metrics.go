@@ -32,6 +32,7 @@ type metrics struct {
 	preAuth    prometheus.Gauge
 	ended      [causeCount]prometheus.Counter
 	statements [classCount]prometheus.Counter
+	reported   [classLocal]prometheus.Counter
 	refusals   *prometheus.CounterVec
 	keyCalls   *prometheus.CounterVec
 	delay      prometheus.Histogram
@@ -96,6 +97,10 @@ func newMetrics(reg prometheus.Registerer, plans *rewrite.CacheStats) *metrics {
 	}
 	for c := range m.statements {
 		m.statements[c] = counter("statements_total", "Statements, by class.", prometheus.Labels{"class": statementClass(c).String()})
+	}
+	for c := range m.reported {
+		m.reported[c] = counter("report_statements_total", "Statements under mode: report, by the class that they would have under enforce.",
+			prometheus.Labels{"class": statementClass(c).String()})
 	}
 	if reg != nil {
 		reg.MustRegister(append(all, m.refusals, m.keyCalls, m.delay)...)

@@ -181,6 +181,7 @@ func (x *executor) planOnce(s *preparedStatement, text []byte, snapshot *Snapsho
 		return true, nil
 	}
 	if err != nil {
+		x.report(&s.st, &s.facts, snapshot)
 		return false, err
 	}
 	s.params = s.st.Params()
@@ -429,6 +430,7 @@ func (x *executor) execute(p wire.Packet) error {
 		}
 		return x.refuse(err)
 	}
+	x.report(&s.st, &s.facts, snapshot)
 	switch {
 	case s.local():
 		x.countClass(classLocal)
@@ -967,5 +969,5 @@ func (x *executor) dropStatements() {
 		s.wipe()
 	}
 	x.prepared.byID, x.prepared.last = nil, nil
-	x.named = nil
+	x.named, x.unplanned = nil, nil
 }

@@ -42,6 +42,8 @@ type executor struct {
 	request   request
 	job       job
 	named     map[string]*namedStatement
+	// unplanned are the names of statements of SQL-level PREPARE that passed under SchemaConfig.Report and would not have else.
+	unplanned map[string]struct{}
 	prepared  preparedStatements
 	sideReply wire.Reply
 	opener    opener
@@ -211,6 +213,7 @@ func (x *executor) run(j *job) (again, ok bool, err error) {
 		return x.refreshAndAgain()
 	}
 	if err != nil {
+		x.report(j.st, &x.facts.Facts, j.snapshot)
 		return false, false, x.refuse(err)
 	}
 	if err := x.checkLiterals(j.st, j.plan); err != nil {
@@ -225,6 +228,7 @@ func (x *executor) run(j *job) (again, ok bool, err error) {
 		x.request.owned = true
 		return true, false, nil
 	}
+	x.report(j.st, &x.facts.Facts, j.snapshot)
 	ok, err = x.carryOut(j)
 	return false, ok, err
 }

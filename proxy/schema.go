@@ -31,6 +31,8 @@ type SchemaConfig struct {
 	// Evaluator is started, with the backend's settings, as soon as the schema has something protected; nil for none. Whoever
 	// made it closes it.
 	Evaluator *evaluator.Evaluator
+	// Report leaves columns that only the policy names unprotected until Enforce, and foresees what would become of statements.
+	Report bool
 	// Logger gets one record for every change of state; nil means slog.Default.
 	Logger *slog.Logger
 
@@ -73,6 +75,13 @@ type Snapshot struct {
 	// TimeZone is @@global.time_zone.
 	TimeZone string
 
+	// configured is the policy as it was given; Policy is the part of it that is in force.
+	configured *rewrite.Policy
+	// foresight plans statements as if all of configured were in force; nil where it is. rows belongs to it: how many rows each
+	// table holds, about.
+	foresight *rewrite.Planner
+	rows      map[tableName]int64
+
 	digest     [32]byte
 	generation uint64
 }
@@ -95,6 +104,8 @@ type SchemaLoader struct {
 
 	current atomic.Pointer[Snapshot]
 	policy  atomic.Pointer[rewrite.Policy]
+	// reports is SchemaConfig.Report, until Enforce.
+	reports atomic.Bool
 	// wanted is the generation that Current asks for: it grows with Invalidate and SetPolicy.
 	wanted atomic.Uint64
 	// contact is when the backend last answered, in nanoseconds of the monotonic clock since start.
@@ -134,6 +145,7 @@ func NewSchemaLoader(cfg SchemaConfig, policy *rewrite.Policy) *SchemaLoader {
 		l.log = slog.Default()
 	}
 	l.policy.Store(policy)
+	l.reports.Store(cfg.Report)
 	l.tables = newLogicalTables()
 	return l
 }
@@ -150,6 +162,12 @@ func (l *SchemaLoader) Invalidate() {
 // SetPolicy replaces the policy; no later Current returns a snapshot of the old one. policy must not be changed afterwards.
 func (l *SchemaLoader) SetPolicy(policy *rewrite.Policy) {
 	l.policy.Store(policy)
+	l.Invalidate()
+}
+
+// Enforce ends SchemaConfig.Report: no later Current returns a snapshot that leaves anything of the policy unprotected.
+func (l *SchemaLoader) Enforce() {
+	l.reports.Store(false)
 	l.Invalidate()
 }
 
@@ -303,7 +321,7 @@ func (l *SchemaLoader) session(ctx context.Context) error {
 // changed meanwhile is noticed.
 func (l *SchemaLoader) load(conn *schemaConn) (*ddlWatch, error) {
 	for attempt := 1; ; attempt++ {
-		generation, policy := l.wanted.Load(), l.policy.Load()
+		generation, policy, reports := l.wanted.Load(), l.policy.Load(), l.reports.Load()
 		watch, err := newDDLWatch(conn)
 		if err != nil {
 			return nil, err
@@ -322,29 +340,47 @@ func (l *SchemaLoader) load(conn *schemaConn) (*ddlWatch, error) {
 			}
 		}
 		watch.blind = read.lacksProcess
-		l.publish(read, policy, generation)
+		var rows map[tableName]int64
+		if reports {
+			if rows, err = readRows(conn); err != nil {
+				return nil, err
+			}
+		}
+		l.publish(read, policy, rows, generation)
 		return watch, l.startEvaluator(conn)
 	}
 }
 
-// publish makes the snapshot current. When nothing changed, planner and epoch stay, and with them the cached plans.
-func (l *SchemaLoader) publish(read *schemaRead, policy *rewrite.Policy, generation uint64) {
+// publish makes the snapshot current. When nothing changed, planner and epoch stay, and with them the cached plans. rows is not
+// nil under SchemaConfig.Report.
+func (l *SchemaLoader) publish(read *schemaRead, policy *rewrite.Policy, rows map[tableName]int64, generation uint64) {
 	last := l.current.Load()
 	var next *Snapshot
-	if last != nil && last.digest == read.digest && last.Policy == policy {
+	if last != nil && last.digest == read.digest && last.configured == policy && (last.foresight != nil) == (rows != nil) {
 		same := *last
+		same.rows = rows
 		next = &same
 	} else {
 		l.epoch++
 		read.schema.Epoch = l.epoch
-		findings := rewrite.Protect(read.schema, policy, l.cfg.Verify)
+		inForce := policy
+		var foresight *rewrite.Planner
+		if rows != nil {
+			foresight = rewrite.NewPlanner(rewrite.Foresee(read.schema, policy, l.cfg.Verify), policy)
+			inForce = rewrite.Effective(read.schema, policy)
+		}
+		findings := rewrite.Protect(read.schema, inForce, l.cfg.Verify)
 		next = &Snapshot{
-			Schema: read.schema, Policy: policy, Planner: rewrite.NewPlanner(read.schema, policy), Findings: findings,
+			Schema: read.schema, Policy: inForce, Planner: rewrite.NewPlanner(read.schema, inForce), Findings: findings,
+			configured: policy, foresight: foresight, rows: rows,
 			MissingPrivileges: read.missing, SystemTimeZone: read.systemTimeZone, TimeZone: read.timeZone, digest: read.digest,
 		}
 		next.Planner.CountInto(&l.plans)
 		if l.cfg.Evaluator != nil {
 			next.Planner.Finish()
+			if foresight != nil {
+				foresight.Finish()
+			}
 		}
 		l.log.Info("schema read", "epoch", l.epoch, "tables", read.tables, "findings", len(findings))
 	}

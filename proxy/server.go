@@ -30,6 +30,7 @@ type Server struct {
 	log        *slog.Logger
 	registry   *prometheus.Registry
 	metrics    *metrics
+	report     *report
 	started    time.Time
 	owners     *keystore.Directory // nil without a keystore
 
@@ -91,6 +92,7 @@ func NewServer(config Config) (*Server, error) {
 		plans = config.Protection.Schema.PlanStats()
 	}
 	s.metrics = newMetrics(s.registry, plans)
+	s.report = newReport(s.log, s.metrics.reported, time.Now)
 	s.base, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -30,7 +30,7 @@ type joinPair struct {
 	other               *tableUse
 }
 
-// push finds out which conjuncts of a condition narrow the fetch of which table, and reports whether all of them do.
+// push finds out which conjuncts of a condition narrow the fetch of which table, and reports whether all of them do, exactly.
 func (p *residualPlanner) push(c condition, e ast.ExprNode, ends func(*Statement, int) bool) bool {
 	from := p.start(e)
 	if from < 0 {
@@ -99,7 +99,8 @@ func (p *residualPlanner) conjunct(in condition, e ast.ExprNode, from, to int) b
 	for _, r := range in.reach {
 		if r.use == v.use && (!r.nullable || rejectsNull(e)) {
 			r.use.conjuncts = append(r.use.conjuncts, c)
-			return true
+			// A tag condition is TRUE for a value that has no tag, so what it leaves is no more than a superset.
+			return c.tag == nil
 		}
 	}
 	return false
@@ -141,6 +142,11 @@ func (v *conditionVisitor) Enter(n ast.Node) (ast.Node, bool) {
 func (v *conditionVisitor) Leave(n ast.Node) (ast.Node, bool) { return n, !v.failed }
 
 func (v *conditionVisitor) column(x *ast.ColumnNameExpr) {
+	if x.Name.Table.O == "" && len(v.q.derived) > 0 {
+		// It may be the name of a protected column in there too, and the literal beside it one of that column.
+		v.failed = true
+		return
+	}
 	u, c, prot := v.p.resolve(v.q, x.Name)
 	from := v.p.b.parsed.TokenAt(x.OriginTextPosition())
 	to, ok := -1, false

@@ -182,7 +182,7 @@ func (p *residualPlanner) plainValue(q *queryBlock, e ast.ExprNode) error {
 		return notPossible(v.found, "its plaintext would be written to a column that is not protected",
 			"protect that column too, or write the value from the application")
 	case v.unsure:
-		return notUnderstood("a column that is not protected is assigned from a derived table or from * beside protected columns",
+		return notUnderstood("a column that is not protected is assigned from a derived table, a NATURAL JOIN or from * beside protected columns",
 			"name the columns, each with its table, or read the values first")
 	}
 	return nil
@@ -208,6 +208,11 @@ func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
 		}
 		for _, f := range x.Fields.Fields {
 			v.unsure = v.unsure || f.WildCard != nil
+		}
+	case *ast.Join:
+		v.unsure = v.unsure || x.NaturalJoin
+		for _, c := range x.Using {
+			v.column(c)
 		}
 	}
 	return n, v.found != nil

@@ -22,7 +22,8 @@ it at once.
 
 SIGHUP reads the configuration file again and replaces the policy. A file with a
 problem, one that takes protection from a column that holds cells, and one that
-changes anything but the policy is refused, and the old policy stays.
+changes anything but the policy, or the mode from report to enforce, is refused,
+and the old policy stays.
 
 The log goes to standard error.`,
 		Args: usage(cobra.NoArgs),

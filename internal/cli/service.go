@@ -39,7 +39,9 @@ type service struct {
 	// evaluator does nothing before the schema loader starts it.
 	evaluator *evaluator.Evaluator
 
-	policy *rewrite.Policy // in force; of the goroutine that runs reload
+	// In force; of the goroutine that runs reload.
+	policy *rewrite.Policy
+	mode   configs.Mode
 }
 
 // newService reads the key files and puts a proxy together. The caller closes it.
@@ -57,7 +59,7 @@ func newService(config *configs.Config, log *slog.Logger) (*service, error) {
 	if k.fleet == nil {
 		log.Warn("no keystore.secret_file: annotations cannot be authenticated, and every touch of an annotated column is refused")
 	}
-	s := &service{config: config, log: log, keys: k, policy: config.Policy}
+	s := &service{config: config, log: log, keys: k, policy: config.Policy, mode: config.Mode}
 	if err := s.assemble(); err != nil {
 		s.close()
 		return nil, err
@@ -79,6 +81,7 @@ func (s *service) assemble() error {
 	registry := prometheus.NewRegistry()
 	s.evaluator = evaluator.New(evaluatorConfig(&s.config.Evaluator, registry, s.log))
 	schema.Evaluator = s.evaluator
+	schema.Report = s.config.Mode == configs.ModeReport
 	s.schema = proxy.NewSchemaLoader(schema, s.config.Policy)
 	if err := s.openVault(&schema); err != nil {
 		return err
@@ -306,7 +309,11 @@ func (s *service) reload() {
 	}
 	s.policy = next.Policy
 	s.schema.SetPolicy(next.Policy)
-	s.log.Info("policy reloaded")
+	if s.mode != next.Mode {
+		s.mode = next.Mode
+		s.schema.Enforce()
+	}
+	s.log.Info("policy reloaded", "mode", string(s.mode))
 }
 
 // accept says why a configuration may not take the place of the one in force.
@@ -316,6 +323,9 @@ func (s *service) accept(next *configs.Config) error {
 	}
 	if !sameButPolicy(s.config, next) {
 		return errors.New("settings other than databases changed: they need a restart")
+	}
+	if next.Mode == configs.ModeReport && s.mode != next.Mode {
+		return errors.New("mode: report would take protection from columns without an annotation: it needs a restart")
 	}
 	snapshot, err := s.currentSchema()
 	if err != nil {

@@ -206,9 +206,3 @@ func TestInsecurePush(t *testing.T) {
 		}
 	}
 }
-
-// TestReportModeIsRefused starts a proxy in a mode that this version does not have.
-func TestReportModeIsRefused(t *testing.T) {
-	p := latchkeytest.Write(t, latchkeytest.Config{Server: mariadbtest.Shared(t), Extra: "mode: report"})
-	latchkeytest.Run(t, 1, "serve", "--config", p.Config)
-}
