@@ -263,6 +263,10 @@ func (p *residualPlanner) use(q *queryBlock, n *ast.TableName, alias string) (*t
 	}
 	t := b.p.schema.Table(database, n.Name.O)
 	switch {
+	case cte && systemSchema(database):
+		// Where the common table expression is out of reach, the name is that of the evaluator's own table.
+		return nil, notUnderstood("a common table expression in a schema of the server's own, beside protected columns",
+			"choose another database with USE")
 	case t == nil && cte:
 		q.derived = append(q.derived, FoldTable(cmp.Or(alias, n.Name.O), b.p.schema.LowerCaseTableNames))
 		return nil, nil

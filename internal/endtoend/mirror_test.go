@@ -123,7 +123,7 @@ func TestIntrospection(t *testing.T) {
 			fmt.Fprintf(&page, "| `` %s `` | %s | %s |\n", pageText(shown), m.compareText(t, plain, sealed, c), m.comparePrepared(t, plain, sealed, c))
 		}
 	}
-	comparePage(t, introspectionMark, "", page.String())
+	comparePage(t, introspectionMark, differentialMark, page.String())
 }
 
 // TestSchemaRights lets a login that may see one table ask both sides about the others.
