@@ -296,7 +296,11 @@ func (t *Type) checkDate(m *moment, s *Session) error {
 	return nil
 }
 
+// daysIn counts as the server does, to which the year 0 is no leap year.
 func daysIn(year, month int) int {
+	if year == 0 && month == 2 {
+		return 28
+	}
 	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
