@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -314,10 +315,14 @@ func (x *executor) expectWarnings(r *renderer) error {
 
 // acquire gives a connection for values of column. The caller releases it.
 func (x *executor) acquire(column *rewrite.Protected) (*evaluator.Conn, error) {
-	if x.env.Evaluator == nil {
+	return acquire(x.ctx, x.env.Evaluator, column)
+}
+
+func acquire(ctx context.Context, e *evaluator.Evaluator, column *rewrite.Protected) (*evaluator.Conn, error) {
+	if e == nil {
 		return nil, errEvaluator(column)
 	}
-	conn, err := x.env.Evaluator.Acquire(x.ctx, evaluator.BaseCaps)
+	conn, err := e.Acquire(ctx, evaluator.BaseCaps)
 	if err != nil {
 		return nil, errEvaluator(column)
 	}
@@ -946,18 +951,20 @@ func asciiOnly(s string) bool {
 }
 
 // weigh asks the evaluator for the sort weights that the sealer wants.
-func (x *executor) weigh(s *sealer) error {
+func (x *executor) weigh(s *sealer) error { return weigh(x.ctx, x.env.Evaluator, s) }
+
+func weigh(ctx context.Context, e *evaluator.Evaluator, s *sealer) error {
 	if len(s.wanted) == 0 {
 		return errOperand
 	}
-	conn, err := x.acquire(s.wanted[0].column)
+	conn, err := acquire(ctx, e, s.wanted[0].column)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
 	defer s.forgetWanted()
 	for some := range slices.Chunk(s.wanted, maxWeighed) {
-		if err := x.weighSome(conn, s, some); err != nil {
+		if err := weighSome(ctx, conn, s, some); err != nil {
 			return err
 		}
 	}
@@ -969,7 +976,7 @@ func (x *executor) weigh(s *sealer) error {
 const maxWeighed = 1000
 
 // weighSome asks for the weights of some values by one query.
-func (x *executor) weighSome(conn *evaluator.Conn, s *sealer, wanted []wantedWeights) error {
+func weighSome(ctx context.Context, conn *evaluator.Conn, s *sealer, wanted []wantedWeights) error {
 	var b bytes.Buffer
 	b.WriteString("SELECT ")
 	for i, w := range wanted {
@@ -978,7 +985,7 @@ func (x *executor) weighSome(conn *evaluator.Conn, s *sealer, wanted []wantedWei
 		}
 		b.WriteString(w.column.Type.WeightQuery(w.canonical))
 	}
-	result, err := conn.Query(x.ctx, b.String())
+	result, err := conn.Query(ctx, b.String())
 	clear(b.Bytes())
 	var e *evaluator.Error
 	switch {

@@ -249,6 +249,7 @@ func (tp *TablePolicy) protected(t *Table, column string) *Protected {
 	if cp := tp.Column(column); cp != nil {
 		p.ServiceKey, p.Search, p.UniquePerOwner = cp.ServiceKey, cp.SearchEquality, cp.UniquePerOwner
 		p.Bind, p.OverwriteAllow, p.Locked, p.Pad = cp.Bind, cp.OverwriteAllow, cp.Locked, cp.Pad
+		p.Plaintext = cp.PlaintextAccept
 		p.Away = tp.AwayAccept && cp.ServiceKey == ""
 		if cp.Context != "" {
 			p.Context = cp.Context
