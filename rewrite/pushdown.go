@@ -252,6 +252,7 @@ func (p *residualPlanner) tagged(e ast.ExprNode, v *conditionVisitor, positive b
 	default:
 		return nil, ""
 	}
+	p.b.searches(v.prot)
 	return piece, v.refs[0].name
 }
 
