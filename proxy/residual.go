@@ -25,9 +25,9 @@ type residual struct {
 	// from and to are where the client's own statement lies in st.SQL(); execute is set where it is prepared, with the client's
 	// parameters, and charset the character set that it was prepared under.
 	from, to int
-	execute *wire.Execute
-	charset string
-	more    bool
+	execute  *wire.Execute
+	charset  string
+	more     bool
 
 	conn   *evaluator.Conn
 	mirror *mirror
