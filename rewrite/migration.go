@@ -190,17 +190,19 @@ func onItsWay(annotation, state string) string {
 // Passage is one way of a table between the columns as they were declared and columns for cells, in four steps. Each may be run
 // again after it was cut short, but for Update, which has to run once. Nothing may be written between them.
 type Passage struct {
+	Table     *Table
 	Migration *Migration
 	// Names are the columns, as database.table.column.
-	Names []string
-	// Types are the declared types, in the order of Columns of the migration.
+	Names   []string
 	Columns []PassageColumn
 	// First are statements before Update, Last those after it.
 	First, Last []string
 	// Update rewrites the values that would be taken for something else; empty when there can be none.
 	Update string
-	// Updated says that First, or a part of it, is done already: Update may be too.
+	// Begun says that First, or a part of it, is done already: Update may be too.
 	Begun bool
+	// Digests says that the values before are to be held against those behind.
+	Digests bool
 	// Blocked says why the table cannot go this way; all else is empty then. Notes say what one might not expect. Neither holds
 	// line breaks.
 	Blocked, Notes []string
@@ -212,8 +214,15 @@ type PassageColumn struct {
 	Type *logical.Type
 	// Protected is what the column is, or will be.
 	Protected *Protected
-	// Before says that the column still is of its declared type.
-	Before bool
+}
+
+// Protected gives what the columns are, or will be.
+func (p *Passage) Protected() []*Protected {
+	all := make([]*Protected, len(p.Columns))
+	for i := range p.Columns {
+		all[i] = p.Columns[i].Protected
+	}
+	return all
 }
 
 // Prepare gives the passages that turn the columns which the policy names with `plaintext: accept` into columns for cells that
@@ -236,7 +245,7 @@ func Prepare(s *Schema, p *Policy, o AlterOptions) []*Passage {
 
 // prepare plans the passage of one table.
 func (a *alteration) prepare() *Passage {
-	pass := &Passage{}
+	pass := &Passage{Table: a.table, Digests: true}
 	var through, modifies, publishes []string
 	for _, c := range a.table.Columns {
 		cp := a.policy.Column(c.Name)
@@ -255,7 +264,7 @@ func (a *alteration) prepare() *Passage {
 		step := ready.Type.Intermediate()
 		pass.Names = append(pass.Names, c.Protected.String())
 		pass.Begun = pass.Begun || pending != ""
-		pass.Columns = append(pass.Columns, PassageColumn{Name: quoteName(c.Name), Type: ready.Type, Protected: ready, Before: pending == ""})
+		pass.Columns = append(pass.Columns, PassageColumn{Name: quoteName(c.Name), Type: ready.Type, Protected: ready})
 		name := "MODIFY COLUMN " + quoteName(c.Name) + " "
 		null := " NULL"
 		if !ready.Type.Nullable {
@@ -274,7 +283,7 @@ func (a *alteration) prepare() *Passage {
 	}
 	drops, adds := a.indexes()
 	if a.blocked {
-		return &Passage{Blocked: oneLines(a.notes)}
+		return &Passage{Table: a.table, Blocked: oneLines(a.notes)}
 	}
 	pass.Notes = oneLines(append(a.notes, a.dropped...))
 	if len(pass.Names) == 0 {
@@ -411,4 +420,47 @@ func (m *Migration) update(sets, where []string) string {
 		sets = append(sets, name+"="+name)
 	}
 	return "UPDATE " + m.Name + " SET " + strings.Join(sets, ", ") + "\n  WHERE " + strings.Join(where, " OR ")
+}
+
+// Tables gives all tables ordered by database and name.
+func (s *Schema) Tables() []*Table { return s.tables() }
+
+// Guarded tells whether a CHECK lets nothing but cells into the column.
+func (t *Table) Guarded(column string) bool { return t.guard(column) != nil }
+
+// Reopen gives the ALTER TABLE that takes the guard CHECKs off a table that went through Protect, and makes the UNIQUE keys over
+// protected columns ordinary ones; empty when there are none. Columns that cannot be used as they are stay.
+func Reopen(t *Table) string {
+	a := alteration{table: t, mixed: true}
+	var clauses, adds []string
+	for _, c := range t.Columns {
+		guard := t.guard(c.Name)
+		switch {
+		case c.Protected == nil || c.Protected.Conflict != nil || !c.Protected.Plaintext || guard == nil:
+		case guard.OfColumn:
+			clause := "MODIFY COLUMN " + quoteName(c.Name) + " " + strings.ToUpper(c.ColumnType) + physicalAttributes(c.Protected.Type, c.Invisible) + " COMMENT " + quoteText(c.Comment)
+			if _, rest := splitGuard(guard.Clause); rest != "" {
+				clause += " CHECK (" + rest + ")"
+			}
+			clauses = append(clauses, clause)
+		default:
+			clauses = append(clauses, "DROP CONSTRAINT "+quoteName(guard.Name))
+		}
+	}
+	for _, index := range t.Indexes {
+		open := slices.ContainsFunc(index.Parts, func(part IndexPart) bool {
+			c := t.Column(part.Column)
+			return c != nil && c.Protected != nil && c.Protected.Plaintext && c.Protected.Conflict == nil
+		})
+		if !index.Unique || !open {
+			continue
+		}
+		if add := a.coverTags(index); add != "" {
+			clauses, adds = append(clauses, "DROP INDEX "+quoteName(index.Name)), append(adds, "ADD "+add)
+		}
+	}
+	if len(clauses) == 0 {
+		return ""
+	}
+	return a.alter(append(clauses, adds...))
 }

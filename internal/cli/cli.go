@@ -19,10 +19,14 @@ const (
 	exitOK = iota
 	exitFailure
 	exitUsage
+	exitUnfinished
 )
 
 // errFound says that a check found problems, which are printed already.
 var errFound = errors.New("problems found")
+
+// errUnfinished says that a command has more to do: run it again. Why is printed already.
+var errUnfinished = errors.New("not finished")
 
 // usageError is a command line that does not fit the command.
 type usageError struct{ error }
@@ -31,7 +35,8 @@ func (e usageError) Unwrap() error { return e.error }
 
 // Run runs the command with args, which do not include the program's name, and
 // returns its exit code: 0 for success, 1 for a failure or found problems, 2 for
-// a command line that was not understood.
+// a command line that was not understood, 3 for a command that was stopped before
+// it was finished, or cannot finish yet.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -45,6 +50,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFailure
+	case errors.Is(err, errUnfinished):
+		return exitUnfinished
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "latchkey: %v\nSee latchkey --help.\n", err)
 		return exitUsage
@@ -66,7 +73,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(), newDemo(), newInit(), newKeygen(), newServe(), newVersion())
+	root.AddCommand(newCheck(), newDemo(), newInit(), newKeygen(), newMigrate(), newServe(), newVersion())
 	return root
 }
 

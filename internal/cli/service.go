@@ -224,37 +224,46 @@ func (s *service) expireKeys(ctx context.Context) {
 
 // openVault makes the vault over the keystore's tables, which are made at first use. Without a fleet secret there is none.
 func (s *service) openVault(backend *proxy.SchemaConfig) error {
-	k := &s.config.Keystore
 	if s.keys.fleet == nil {
 		return nil
 	}
-	s.tables = tables.New(tables.Config{
-		Address: backend.Address, User: backend.User, Password: backend.Password, TLS: backend.TLS,
-		Database: k.Database, Realm: k.Realm, Fingerprint: s.keys.fleet.Fingerprint(k.Realm),
-		Adopt: k.Adopt,
-	})
-	if k.Adopt {
+	if s.config.Keystore.Adopt {
 		s.log.Warn("keystore.adopt is on: owners whose record was made under another fleet secret are taken over when they show a recovery code or secret; switch it off when they are through")
 	}
+	if name := s.config.Keystore.Escrow; name != "" {
+		s.log.Warn("escrow is on: the operator can open the key of every owner who is enrolled", "service_key", name)
+	}
+	var err error
+	s.tables, s.vault, err = newVault(s.config, s.keys, backend)
+	return err
+}
+
+// newVault makes the keystore's tables, as they are used, and the vault over them. The keys have a fleet secret.
+func newVault(c *configs.Config, keys *keys, backend *proxy.SchemaConfig) (*tables.Store, *keystore.Vault, error) {
+	k := &c.Keystore
 	config := keystore.VaultConfig{
-		Realm: k.Realm, Fleet: s.keys.fleet, Store: s.tables, Rand: rand.Reader, TokenTTL: k.TokenTTL, Sliding: k.TokenSliding,
+		Realm: k.Realm, Fleet: keys.fleet, Rand: rand.Reader, TokenTTL: k.TokenTTL, Sliding: k.TokenSliding,
 		ForgetGrace: k.ForgetGrace, CacheSize: k.CacheSize, CacheTTL: k.CacheTTL, Cost: k.Password, ShredList: k.ShredList, Adopt: k.Adopt,
 	}
 	if k.Escrow != "" {
-		key, ok := s.keys.services.Lookup(k.Escrow)
+		key, ok := keys.services.Lookup(k.Escrow)
 		if !ok {
-			return fmt.Errorf("keystore.escrow: there is no service key %s", k.Escrow)
+			return nil, nil, fmt.Errorf("keystore.escrow: there is no service key %s", k.Escrow)
 		}
 		config.Escrow = key
-		s.log.Warn("escrow is on: the operator can open the key of every owner who is enrolled", "service_key", k.Escrow)
 	}
+	store := tables.New(tables.Config{
+		Address: backend.Address, User: backend.User, Password: backend.Password, TLS: backend.TLS,
+		Database: k.Database, Realm: k.Realm, Fingerprint: keys.fleet.Fingerprint(k.Realm),
+		Adopt: k.Adopt,
+	})
+	config.Store = store
 	vault, err := keystore.NewVault(config)
 	if err != nil {
-		s.tables.Close()
-		return fmt.Errorf("keystore: %w", err)
+		store.Close()
+		return nil, nil, fmt.Errorf("keystore: %w", err)
 	}
-	s.vault = vault
-	return nil
+	return store, vault, nil
 }
 
 const (

@@ -10,10 +10,11 @@ import (
 
 // The kinds of note that conversions keep.
 const (
-	noteCursor  = "conversion-cursor"
-	noteDigest  = "conversion-digest"
-	noteUpdated = "conversion-updated"
-	noteSealed  = "sealed-since"
+	noteCursor   = "conversion-cursor"
+	noteDigest   = "conversion-digest"
+	noteUpdated  = "conversion-updated"
+	noteDecrypts = "conversion-decrypts"
+	noteSealed   = "sealed-since"
 )
 
 // saveEvery is how often a run writes down how far it is.
