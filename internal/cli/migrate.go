@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"latchkey/configs"
@@ -248,6 +249,6 @@ func (m *migration) startEvaluator(all []*rewrite.Migration) {
 	if !needs || m.evaluator != nil {
 		return
 	}
-	m.evaluator = evaluator.New(evaluatorConfig(&m.config.Evaluator, nil, m.log))
+	m.evaluator = evaluator.New(evaluatorConfig(&m.config.Evaluator, prometheus.NewRegistry(), m.log))
 	m.evaluator.Start(m.inspection.EvaluatorSettings(), nil)
 }
