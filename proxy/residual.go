@@ -437,8 +437,7 @@ const (
 
 // of takes over the limits.
 func (s *spending) of(env *Protection) {
-	s.maxRows, s.maxBytes, s.total = env.MaxRows, env.MaxBytes, &env.loaded
-	setDefault(&s.maxRows, defaultMaxRows)
+	s.maxRows, s.maxBytes, s.total = env.maxRows(), env.MaxBytes, &env.loaded
 	setDefault(&s.maxBytes, defaultMaxBytes)
 }
 
