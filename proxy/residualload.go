@@ -58,6 +58,8 @@ func (r *residual) load(l *rewrite.Load) error {
 		return r.inside(err)
 	}
 	t := &tableLoad{r: r, load: l, into: into, target: target, binary: r.execute != nil || fetchesFloat(l)}
+	// Never nil: a piece of it is a value, and nil would be NULL where the text is empty.
+	t.text = make([]byte, 0, 256)
 	t.conv = x.facts.conv
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
 	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}

@@ -221,7 +221,7 @@ func (v *ownRowFinder) Enter(n ast.Node) (ast.Node, bool) {
 func (v *ownRowFinder) column(x *ast.ColumnName) {
 	of, p := v.w.of, v.w.p
 	c := of.table.Column(x.Name.O)
-	if c == nil || !p.names(of, x) {
+	if c == nil || !p.mayName(of, x) {
 		return
 	}
 	if v.inner > 0 && x.Table.O == "" && slices.ContainsFunc(p.tables, func(t *usedTable) bool {
@@ -569,11 +569,11 @@ func (v *taintFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 func (v *taintFinder) column(x *ast.ColumnName) {
 	p, name := v.d.p, FoldName(x.Name.O)
-	base := slices.ContainsFunc(p.tables, func(t *usedTable) bool { return x.Table.O != "" && p.names(t, x) })
+	base := slices.ContainsFunc(p.tables, func(t *usedTable) bool { return x.Table.O != "" && p.mayName(t, x) })
 	known := false
 	for _, t := range p.tables {
 		c, prot := t.column(name)
-		if c == nil || base && !p.names(t, x) {
+		if c == nil || base && !p.mayName(t, x) {
 			continue
 		}
 		known = true

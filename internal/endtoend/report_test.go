@@ -126,12 +126,12 @@ func TestReport(t *testing.T) {
 		t.Fatal("/status has no report")
 	}
 	for statement, want := range map[string]reported{
-		"SELECT id, title, body FROM notes WHERE title = ?":               {Class: "sealed", Count: 2},
-		"SELECT id FROM notes WHERE body LIKE ? ORDER BY amount":          {Class: "residual", Count: 1},
-		"SELECT id FROM notes WHERE body LIKE ?":                          {Class: "residual", Count: 1},
-		"SELECT SUM(amount) AS ? FROM notes":                              {Class: "residual", Count: 1},
-		"SELECT ?":                                                        {Class: "pass", Count: 1},
-		"HANDLER notes OPEN":                                              {Class: "refused", Count: 1, Code: 9704},
+		"SELECT id, title, body FROM notes WHERE title = ?":                          {Class: "sealed", Count: 2},
+		"SELECT id FROM notes WHERE body LIKE ? ORDER BY amount":                     {Class: "residual", Count: 1},
+		"SELECT id FROM notes WHERE body LIKE ?":                                     {Class: "residual", Count: 1},
+		"SELECT SUM(amount) AS ? FROM notes":                                         {Class: "residual", Count: 1},
+		"SELECT ?":                                                                   {Class: "pass", Count: 1},
+		"HANDLER notes OPEN":                                                         {Class: "refused", Count: 1, Code: 9704},
 		"INSERT INTO notes (id, body, owner) VALUES (?, CONCAT(?, ?), LENGTH(body))": {Class: "refused", Count: 1, Code: 9705, Column: l.db + ".notes.body"},
 	} {
 		got, known := report[statement]
