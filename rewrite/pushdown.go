@@ -208,7 +208,7 @@ func (p *residualPlanner) computable(from, to int) bool {
 			return false
 		case t.IsIdentifier() && p.b.st.IsOp(i+1, OpLeftParen):
 			name := FoldName(p.b.st.Name(i))
-			if k := functions[name]; k != funcPure && k != funcClock && !opensList[name] {
+			if k := functions[name]; k != funcPure && k != funcClock && k != funcSession && !opensList[name] {
 				return false
 			}
 		}

@@ -79,7 +79,7 @@ func TestReport(t *testing.T) {
 	plain := l.server.Open(t, direct)
 	statements := []string{
 		"INSERT INTO notes /* kept */ VALUES (1, 7, 'rent-secret', 'text-secret', 10.50), (2, 7, 'food', NULL, 3)",
-		"INSERT INTO notes (id, owner, body)  VALUES (3, 8, CONCAT('a', 'b'))",
+		"INSERT INTO notes (id, body, owner)  VALUES (3, CONCAT('a', 'b'), LENGTH(body))",
 		"SELECT  id, title, body FROM notes WHERE title = 'rent-secret'",
 		"SELECT  id, title, body FROM notes WHERE title = 'food'",
 		"SELECT id FROM notes WHERE body LIKE '%secret%' ORDER BY amount",
@@ -127,13 +127,13 @@ func TestReport(t *testing.T) {
 		t.Fatal("/status has no report")
 	}
 	for statement, want := range map[string]reported{
-		"SELECT id, title, body FROM notes WHERE title = ?":               {Class: "sealed", Count: 2},
-		"SELECT id FROM notes WHERE body LIKE ? ORDER BY amount":          {Class: "residual", Count: 1},
-		"SELECT id FROM notes WHERE body LIKE ?":                          {Class: "residual", Count: 1},
-		"SELECT SUM(amount) AS ? FROM notes":                              {Class: "residual", Count: 1},
-		"SELECT ?":                                                        {Class: "pass", Count: 1},
-		"HANDLER notes OPEN":                                              {Class: "refused", Count: 1, Code: 9704},
-		"INSERT INTO notes (id, owner, body) VALUES (?, ?, CONCAT(?, ?))": {Class: "refused", Count: 1, Code: 9705, Column: l.db + ".notes.body"},
+		"SELECT id, title, body FROM notes WHERE title = ?":                          {Class: "sealed", Count: 2},
+		"SELECT id FROM notes WHERE body LIKE ? ORDER BY amount":                     {Class: "residual", Count: 1},
+		"SELECT id FROM notes WHERE body LIKE ?":                                     {Class: "residual", Count: 1},
+		"SELECT SUM(amount) AS ? FROM notes":                                         {Class: "residual", Count: 1},
+		"SELECT ?":                                                                   {Class: "pass", Count: 1},
+		"HANDLER notes OPEN":                                                         {Class: "refused", Count: 1, Code: 9704},
+		"INSERT INTO notes (id, body, owner) VALUES (?, CONCAT(?, ?), LENGTH(body))": {Class: "refused", Count: 1, Code: 9705, Column: l.db + ".notes.body"},
 	} {
 		got, known := report[statement]
 		if !known {
