@@ -22,11 +22,17 @@ const (
 	exitUnfinished
 )
 
+// exitWorse is the exit code of a report in which something became worse.
+const exitWorse = 4
+
 // errFound says that a check found problems, which are printed already.
 var errFound = errors.New("problems found")
 
 // errUnfinished says that a command has more to do: run it again. Why is printed already.
 var errUnfinished = errors.New("not finished")
+
+// errWorse says that a report became worse, which is printed already.
+var errWorse = errors.New("the report became worse")
 
 // usageError is a command line that does not fit the command.
 type usageError struct{ error }
@@ -36,7 +42,7 @@ func (e usageError) Unwrap() error { return e.error }
 // Run runs the command with args, which do not include the program's name, and
 // returns its exit code: 0 for success, 1 for a failure or found problems, 2 for
 // a command line that was not understood, 3 for a command that was stopped before
-// it was finished, or cannot finish yet.
+// it was finished, or cannot finish yet, 4 for a report that became worse.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -52,6 +58,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitFailure
 	case errors.Is(err, errUnfinished):
 		return exitUnfinished
+	case errors.Is(err, errWorse):
+		return exitWorse
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "latchkey: %v\nSee latchkey --help.\n", err)
 		return exitUsage
@@ -73,7 +81,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(), newDemo(), newInit(), newKeygen(), newMigrate(), newServe(), newVersion())
+	root.AddCommand(newCheck(), newDemo(), newInit(), newKeygen(), newMigrate(), newReport(), newServe(), newVersion())
 	return root
 }
 
