@@ -103,6 +103,20 @@ func (in *inserter) target() error {
 	if err := b.writable(in.table); err != nil {
 		return err
 	}
+	from, i := b.insertInto()
+	if i < 0 {
+		return notUnderstood("the table of INSERT is not where it is expected", "")
+	}
+	in.tableFrom = from
+	if in.table != nil && foldTouch(b.st.Name(i)) != foldTouch(in.table.Name) {
+		return notUnderstood("the table of INSERT is not where it is expected", "")
+	}
+	in.tableEnd = i
+	return nil
+}
+
+// insertInto gives the first and the last token of the name of an INSERT's table; -1 when it is not where it is expected.
+func (b *builder) insertInto() (from, to int) {
 	i := b.innerStart() + 1
 	for {
 		switch b.st.Keyword(i) {
@@ -114,18 +128,14 @@ func (in *inserter) target() error {
 		}
 		break
 	}
-	in.tableFrom = i
+	from = i
 	for b.st.Token(i).IsIdentifier() && b.st.IsOp(i+1, OpDot) {
 		i += 2
 	}
 	if !b.st.Token(i).IsIdentifier() {
-		return notUnderstood("the table of INSERT is not where it is expected", "")
+		return -1, -1
 	}
-	if in.table != nil && foldTouch(b.st.Name(i)) != foldTouch(in.table.Name) {
-		return notUnderstood("the table of INSERT is not where it is expected", "")
-	}
-	in.tableEnd = i
-	return nil
+	return from, i
 }
 
 // plain plans an INSERT into a table without sealed columns, whose values or query may still read some.
