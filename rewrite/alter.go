@@ -164,7 +164,11 @@ func (a *alteration) column(c *Column) string {
 		(a.table.guard(c.Name) != nil || a.leavesOpen(c)) {
 		return ""
 	}
-	if !binary && a.o.HasRows(a.table.Database, a.table.Name) {
+	switch {
+	case !binary && p.Plaintext && a.o.HasRows(a.table.Database, a.table.Name):
+		a.block("%s.%s has rows: run `latchkey migrate prepare`", a.table.Database, a.table.Name)
+		return ""
+	case !binary && a.o.HasRows(a.table.Database, a.table.Name):
 		a.block("%s.%s has rows: the values of column %s have to be converted to cells, which an ALTER TABLE cannot do", a.table.Database, a.table.Name, quoteName(c.Name))
 		return ""
 	}

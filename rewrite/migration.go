@@ -164,6 +164,10 @@ func only(value []byte, bytes string) bool {
 	return true
 }
 
+// PassageMode are the session variables under which a passage is run: nothing is cut, no date is refused, and points in time are
+// in UTC.
+const PassageMode = "sql_mode='STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION', time_zone='+00:00'"
+
 // PlainMark begins plaintext that is marked: the prefix of a cell of kind p.
 const PlainMark = "x'ff4c4b70'"
 
@@ -250,11 +254,7 @@ func (a *alteration) prepare() *Passage {
 	for _, c := range a.table.Columns {
 		cp := a.policy.Column(c.Name)
 		pending := underway(c.Comment, annotationPreparing)
-		if c.Protected == nil || cp == nil || IsAnnotation(c.Comment) && pending == "" {
-			continue
-		}
-		if !cp.PlaintextAccept {
-			a.block("%s: the policy does not say `plaintext: accept`, which the column needs while its rows are converted", c.Protected)
+		if c.Protected == nil || cp == nil || !cp.PlaintextAccept || IsAnnotation(c.Comment) && pending == "" {
 			continue
 		}
 		ready, annotation := a.readyToPrepare(c, pending)
@@ -278,9 +278,10 @@ func (a *alteration) prepare() *Passage {
 		modifies = append(modifies, name+physical+waiting)
 		publishes = append(publishes, name+physical+" COMMENT "+quoteText(annotation))
 	}
-	if len(pass.Names) > 0 {
-		a.migratable(pass)
+	if len(pass.Names)+len(a.notes) == 0 {
+		return pass
 	}
+	a.migratable(pass)
 	drops, adds := a.indexes()
 	if a.blocked {
 		return &Passage{Table: a.table, Blocked: oneLines(a.notes)}
@@ -307,10 +308,7 @@ func (a *alteration) migratable(pass *Passage) {
 	}
 	pass.Migration = m
 	for _, c := range pass.Columns {
-		switch p := c.Protected; {
-		case p.ServiceKey == "" && m.Owner.Name == "":
-			a.block("%s: nobody can say whose its rows are; give the table's owner: in the policy, or seal it with `key: service:NAME`", p)
-		case len(p.Bind) > 0:
+		if p := c.Protected; len(p.Bind) > 0 {
 			a.block("%s: cells that are bound to other columns cannot be made of rows that are there; remove `bind:`", p)
 		}
 	}
@@ -405,7 +403,7 @@ func markUpdate(pass *Passage) string {
 	var sets, where []string
 	for _, c := range pass.Columns {
 		condition := "LEFT(" + c.Name + ",3)=x'ff4c4b'"
-		if !c.Type.HasDefault || len(c.Type.Default) > 0 {
+		if c.Type.HasDefault && len(c.Type.Default) > 0 {
 			condition += " OR " + c.Name + "=x''"
 		}
 		sets = append(sets, c.Name+"=IF("+condition+",CONCAT("+PlainMark+","+c.Name+"),"+c.Name+")")

@@ -182,6 +182,9 @@ type Protected struct {
 	// Plaintext says that the column may hold plaintext beside cells, while its rows are being converted. What is written is
 	// sealed all the same, and no condition over it is left to tags.
 	Plaintext bool
+	// PlaintextUnique says that a UNIQUE key is over a column with Plaintext: whether a new value is there already as plaintext,
+	// the backend cannot tell.
+	PlaintextUnique bool
 	// Annotated says that the column carries an annotation, so that its protection follows a rename or a copy.
 	Annotated bool
 	// Conflict is not nil where policy and annotation disagree or the physical column cannot hold cells: every touch is

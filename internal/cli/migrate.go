@@ -64,8 +64,19 @@ type ownerOptions struct{ owner, keyFile string }
 
 func (o *ownerOptions) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.owner, "owner", "", "the rows of the owner `ID`, as the owner column has it")
-	cmd.Flags().StringVar(&o.keyFile, "key-file", "", "the `FILE` with the owner's account key, or a token")
-	cmd.MarkFlagsRequiredTogether("owner", "key-file")
+	cmd.Flags().StringVar(&o.keyFile, "key-file", "", "the `FILE` with the owner's account key, or a token; without --owner for the tables under user keys that have no owner column")
+}
+
+func (o *ownerOptions) check() error {
+	if o.owner != "" && o.keyFile == "" {
+		return usageError{errors.New("--owner needs --key-file")}
+	}
+	return nil
+}
+
+// meant tells whether the rows of a column under user keys are those that the options mean.
+func (o *ownerOptions) meant(c *rewrite.Protected) bool {
+	return c.ServiceKey == "" && o.keyFile != "" && (c.Owner != "") == (o.owner != "")
 }
 
 // migration is what the subcommands of migrate work with.
@@ -211,7 +222,7 @@ func (m *migration) userKey(ctx context.Context, o *ownerOptions) (*keystore.Use
 	if err != nil {
 		return nil, fmt.Errorf("--key-file: %w", err)
 	}
-	if err := m.holds(ctx, o.owner, user); err != nil {
+	if err := m.holds(ctx, o.owner, user); o.owner != "" && err != nil {
 		user.Release()
 		return nil, fmt.Errorf("--key-file: %w", err)
 	}

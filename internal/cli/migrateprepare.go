@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -35,12 +37,28 @@ The exit code is 1 when a table cannot be converted; the others are prepared.`,
 			}
 			defer m.close()
 			passages := rewrite.Prepare(m.inspection.Schema, m.config.Policy, rewrite.AlterOptions{MAC: m.keys.schemaMAC()})
+			m.notAccepting(cmd.ErrOrStderr(), passages)
 			return m.pass(cmd, passages, run)
 		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&run, "run", false, "run the statements")
 	return cmd
+}
+
+// notAccepting says which tables have rows in the way, and no plaintext: accept.
+func (m *migration) notAccepting(out io.Writer, passages []*rewrite.Passage) {
+	options := rewrite.AlterOptions{MAC: m.keys.schemaMAC(), HasRows: m.inspection.HasRows}
+	for _, alter := range rewrite.Alters(m.inspection.Schema, m.config.Policy, options) {
+		t := m.inspection.Schema.Table(alter.Database, alter.Table)
+		passes := slices.ContainsFunc(passages, func(p *rewrite.Passage) bool { return p.Table == t })
+		if passes || alter.SQL != "" || !m.wanted(t) {
+			continue
+		}
+		for _, note := range alter.Notes {
+			fmt.Fprintf(out, "latchkey: %s; say plaintext: accept to have them converted\n", note)
+		}
+	}
 }
 
 // pass prints passages, or takes the tables through them.
@@ -65,7 +83,9 @@ func (m *migration) pass(cmd *cobra.Command, passages []*rewrite.Passage, run bo
 		}
 		done++
 		if !run {
-			printPassage(out, p)
+			for _, statement := range passageStatements(p) {
+				out.printf("%s;\n", statement)
+			}
 			continue
 		}
 		engine := m.engine(nil, migrate.Limits{}, nil)
@@ -91,17 +111,14 @@ func (m *migration) pass(cmd *cobra.Command, passages []*rewrite.Passage, run bo
 	return out.err
 }
 
-// printPassage prints the statements of a passage, for a session of the mariadb client.
-func printPassage(out *printer, p *rewrite.Passage) {
-	out.printf("SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone='+00:00', autocommit=0;\nLOCK TABLES %s WRITE;\n", p.Migration.Name)
-	for _, statement := range p.First {
-		out.printf("%s;\n", statement)
+// passageStatements are the statements of a passage, for one session of the mariadb client; none when it is blocked.
+func passageStatements(p *rewrite.Passage) []string {
+	if len(p.Blocked) > 0 {
+		return nil
 	}
+	all := append([]string{"SET SESSION " + rewrite.PassageMode + ", autocommit=0", "LOCK TABLES " + p.Migration.Name + " WRITE"}, p.First...)
 	if p.Update != "" {
-		out.printf("%s;\nCOMMIT;\n", p.Update)
+		all = append(all, p.Update, "COMMIT")
 	}
-	for _, statement := range p.Last {
-		out.printf("%s;\n", statement)
-	}
-	out.printf("UNLOCK TABLES;\n")
+	return append(append(all, p.Last...), "UNLOCK TABLES", "SET SESSION autocommit=1")
 }

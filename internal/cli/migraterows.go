@@ -18,7 +18,8 @@ import (
 var rowsText = map[migrate.Act]struct{ short, long string }{
 	migrate.Encrypt: {"Seal the rows", `Seals the plaintext in columns that prepare has made ready: without --owner in columns
 under service keys, and for tables with away: accept in those under user keys, to
-the owners' public keys; with --owner and --key-file in the rows of one owner.
+the owners' public keys; with --owner and --key-file in the rows of one owner; with --key-file alone in tables
+under user keys that have no owner column.
 While latchkey serve runs, it does the latter for each owner who unlocks.
 
 Rows are written in small transactions, each under its lock. What an application
@@ -60,6 +61,9 @@ Interrupt (Ctrl-C) or SIGTERM stops it with exit code 3; the same command goes o
 Killed, or with the server gone, it loses nothing either.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			m, err := openMigration(ctx, &o.migrateOptions, cmd.ErrOrStderr())
@@ -93,9 +97,9 @@ func (m *migration) rows(ctx context.Context, cmd *cobra.Command, act migrate.Ac
 	}
 	var jobs []migrate.Job
 	for _, one := range all {
-		job := migrate.Job{Act: act, Migration: one, Owner: o.owner, OfOwner: user != nil}
+		job := migrate.Job{Act: act, Migration: one, Owner: o.owner, OfOwner: o.owner != ""}
 		for _, c := range one.Columns {
-			if m.meant(act, c, user != nil) {
+			if meant(act, c, &o.ownerOptions) {
 				job.Columns = append(job.Columns, c)
 			}
 		}
@@ -152,14 +156,14 @@ func (m *migration) rows(ctx context.Context, cmd *cobra.Command, act migrate.Ac
 }
 
 // meant tells whether a column is converted with the keys at hand.
-func (m *migration) meant(act migrate.Act, c *rewrite.Protected, ofOwner bool) bool {
-	if act != migrate.Rotate && !c.Plaintext {
+func meant(act migrate.Act, c *rewrite.Protected, o *ownerOptions) bool {
+	switch {
+	case act != migrate.Rotate && !c.Plaintext:
 		return false
+	case c.ServiceKey != "":
+		return o.keyFile == ""
 	}
-	if ofOwner {
-		return c.ServiceKey == "" && c.Owner != ""
-	}
-	return c.ServiceKey != "" || act == migrate.Encrypt && c.Away
+	return o.meant(c) || o.keyFile == "" && act == migrate.Encrypt && c.Away
 }
 
 // job runs one job and says what became of it. left is true when there is more to do.

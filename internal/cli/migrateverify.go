@@ -31,6 +31,9 @@ that are not here.`,
 			if err := checkFormat(format); err != nil {
 				return err
 			}
+			if err := owner.check(); err != nil {
+				return err
+			}
 			m, err := openMigration(cmd.Context(), &o, cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -74,7 +77,7 @@ func (m *migration) verify(ctx context.Context, o *ownerOptions) ([]migrate.Verd
 		if user != nil {
 			columns = nil
 			for _, c := range one.Columns {
-				if m.meant(migrate.Rotate, c, true) {
+				if o.meant(c) {
 					columns = append(columns, c)
 				}
 			}
@@ -82,7 +85,7 @@ func (m *migration) verify(ctx context.Context, o *ownerOptions) ([]migrate.Verd
 		if len(columns) == 0 {
 			continue
 		}
-		some, err := engine.Verify(ctx, one, columns, o.owner, user != nil)
+		some, err := engine.Verify(ctx, one, columns, o.owner, o.owner != "")
 		if err != nil {
 			return nil, err
 		}

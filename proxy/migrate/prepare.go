@@ -30,7 +30,7 @@ func (e *Engine) Pass(ctx context.Context, p *rewrite.Passage) (err error) {
 	if versioned > 0 {
 		return fmt.Errorf("%s: the table is system versioned, and its history would keep what is sealed now: drop the versioning first", table)
 	}
-	if err := e.statements(ctx, "SET SESSION tx_isolation='REPEATABLE-READ', autocommit=0"); err != nil {
+	if err := e.exec(ctx, "SET SESSION "+rewrite.PassageMode+", tx_isolation='REPEATABLE-READ', autocommit=0"); err != nil {
 		return err
 	}
 	// As statements, the values that are marked do not go into a binary log. Where the account may not, a log of rows has them.

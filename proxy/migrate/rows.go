@@ -93,7 +93,7 @@ func (j *Job) wanted() string {
 	}
 	conditions := make([]string, len(j.Columns))
 	for i, c := range j.Columns {
-		conditions[i] = holds(quoteName(c.Column))
+		conditions[i] = holds(c)
 	}
 	return "(" + strings.Join(conditions, " OR ") + ")"
 }

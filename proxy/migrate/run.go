@@ -313,7 +313,7 @@ func (r *run) convert(ctx context.Context, rows []*row) error {
 	var cells, clear []*Value
 	for _, row := range rows {
 		for _, v := range row.values {
-			switch c := classOf(v.Stored); {
+			switch c := classOf(v.Column, v.Stored); {
 			case r.job.Act == Encrypt && (c == classBare || c == classMarked):
 				if v.read(); v.Err == nil {
 					clear = append(clear, v)

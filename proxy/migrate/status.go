@@ -61,10 +61,13 @@ func (e *Engine) columnStatus(ctx context.Context, m *rewrite.Migration, c *rewr
 	if m.Owner.Name != "" {
 		owner = m.Owner.Text
 	}
-	name := quoteName(c.Column)
-	query := fmt.Sprintf("SELECT o, k, i, COUNT(*) FROM (SELECT %[1]s AS o, CASE WHEN %[2]s IS NULL OR %[2]s=x'' THEN 'n' WHEN LEFT(%[2]s,3)=x'ff4c4b' THEN CAST(SUBSTR(%[2]s,4,1) AS BINARY) "+
+	name, empty := quoteName(c.Column), ""
+	if c.HasOnEmpty {
+		empty = " OR " + name + "=x''"
+	}
+	query := fmt.Sprintf("SELECT o, k, i, COUNT(*) FROM (SELECT %[1]s AS o, CASE WHEN %[2]s IS NULL%[6]s THEN 'n' WHEN LEFT(%[2]s,3)=x'ff4c4b' THEN CAST(SUBSTR(%[2]s,4,1) AS BINARY) "+
 		"ELSE 'p' END AS k, CASE WHEN LEFT(%[2]s,4)=x'ff4c4b74' THEN SUBSTR(%[2]s,%[3]d,8) WHEN LEFT(%[2]s,4) IN (x'ff4c4b63',x'ff4c4b61') THEN SUBSTR(%[2]s,%[4]d,8) END AS i FROM %[5]s) AS q "+
-		"GROUP BY o, k, i ORDER BY o", owner, name, keyIDTagged, keyIDOther, m.Name)
+		"GROUP BY o, k, i ORDER BY o", owner, name, keyIDTagged, keyIDOther, m.Name, empty)
 	rows, err := e.rows(ctx, query)
 	if err != nil {
 		return nil, err

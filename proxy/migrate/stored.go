@@ -19,11 +19,12 @@ const (
 	classBare         // plaintext as it was
 )
 
-func classOf(stored []byte) class {
+// classOf tells what a value of a column is. Where no default is declared, the empty value can only be plaintext.
+func classOf(c *rewrite.Protected, stored []byte) class {
 	if stored == nil {
 		return classNull
 	}
-	if len(stored) == 0 {
+	if len(stored) == 0 && c.HasOnEmpty {
 		return classEmpty
 	}
 	if _, ok := cell.Plain(stored); ok {
@@ -36,19 +37,24 @@ func classOf(stored []byte) class {
 }
 
 // holdsPlaintext is SQL that is true of plaintext in a column; NULL or false of all else.
-func holdsPlaintext(column string) string {
-	return fmt.Sprintf("(%[1]s<>x'' AND (LEFT(%[1]s,3)<>x'ff4c4b' OR LEFT(%[1]s,4)=%[2]s))", column, rewrite.PlainMark)
+func holdsPlaintext(c *rewrite.Protected) string {
+	name := quoteName(c.Column)
+	condition := fmt.Sprintf("(LEFT(%[1]s,3)<>x'ff4c4b' OR LEFT(%[1]s,4)=%[2]s)", name, rewrite.PlainMark)
+	if !c.HasOnEmpty {
+		return condition
+	}
+	return "(" + name + "<>x'' AND " + condition + ")"
 }
 
 // holdsCell is SQL that is true of a cell in a column.
-func holdsCell(column string) string {
-	return fmt.Sprintf("(LEFT(%[1]s,3)=x'ff4c4b' AND LEFT(%[1]s,4)<>%[2]s)", column, rewrite.PlainMark)
+func holdsCell(c *rewrite.Protected) string {
+	return fmt.Sprintf("(LEFT(%[1]s,3)=x'ff4c4b' AND LEFT(%[1]s,4)<>%[2]s)", quoteName(c.Column), rewrite.PlainMark)
 }
 
 // read sets Canonical of a value that is plaintext, or Err.
 func (v *Value) read() {
 	old := v.Stored
-	if classOf(v.Stored) == classMarked {
+	if classOf(v.Column, v.Stored) == classMarked {
 		old, _ = cell.Plain(v.Stored)
 	}
 	v.Canonical, v.Err = v.Column.Type.Plaintext([]byte{}, old)
@@ -61,8 +67,7 @@ func (v *Value) plain() {
 		v.Err = err
 		return
 	}
-	marked := cell.IsCell(old) || len(old) == 0 && !(v.Column.HasOnEmpty && v.Column.OnEmpty != nil && len(v.Column.OnEmpty) == 0)
-	if marked {
+	if cell.IsCell(old) || len(old) == 0 && v.Column.HasOnEmpty && (v.Column.OnEmpty == nil || len(v.Column.OnEmpty) > 0) {
 		old = cell.AppendPlain(nil, old)
 	}
 	v.Fresh = old
@@ -70,13 +75,10 @@ func (v *Value) plain() {
 
 // meaning gives the canonical text of a value that is not a cell. ok is false for a cell; nil is NULL.
 func (v *Value) meaning() (canonical []byte, ok bool, err error) {
-	switch classOf(v.Stored) {
+	switch classOf(v.Column, v.Stored) {
 	case classNull:
 		return nil, true, nil
 	case classEmpty:
-		if !v.Column.HasOnEmpty {
-			return nil, true, fmt.Errorf("%s: an empty value where no default is declared", v.Column)
-		}
 		return bytes.Clone(v.Column.OnEmpty), true, nil
 	case classCell:
 		return nil, false, nil
@@ -99,10 +101,10 @@ func stale(v *Value) bool {
 // wipe overwrites what is in clear.
 func (v *Value) wipe() {
 	clear(v.Canonical)
-	if c := classOf(v.Stored); c == classBare || c == classMarked {
+	if c := classOf(v.Column, v.Stored); c == classBare || c == classMarked {
 		clear(v.Stored)
 	}
-	if c := classOf(v.Fresh); c == classBare || c == classMarked {
+	if c := classOf(v.Column, v.Fresh); c == classBare || c == classMarked {
 		clear(v.Fresh)
 	}
 }

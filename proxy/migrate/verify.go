@@ -61,7 +61,7 @@ func (e *Engine) Verify(ctx context.Context, m *rewrite.Migration, columns []*re
 			verdict = &Verdict{Table: m.Table.String(), Column: v.Column.Column, Owner: v.Owner, HasOwner: v.HasOwner}
 			found[k] = verdict
 		}
-		switch c := classOf(v.Stored); {
+		switch c := classOf(v.Column, v.Stored); {
 		case errors.Is(v.Err, ErrLocked):
 			verdict.Locked++
 		case v.Err != nil:

@@ -127,7 +127,7 @@ func (t *Type) plaintextNumber(dst, old []byte) ([]byte, error) {
 			return dst, errForeign
 		}
 	case FamilyYear:
-		if !whole || n.neg || len(old) != 4 || v != 0 && (v < 1901 || v > 2155) {
+		if !whole || n.neg || point >= 0 || len(old) != 4 || v != 0 && (v < 1901 || v > 2155) {
 			return dst, errForeign
 		}
 		return append(dst, old...), nil
