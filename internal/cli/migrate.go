@@ -30,7 +30,7 @@ The columns need plaintext: accept in the policy meanwhile. In this order:
 
   prepare   turns the columns into ones for cells, which still hold plaintext
   encrypt   seals the rows: those under service keys at once, those of an owner
-            with the owner's key (latchkey serve does it when the owner unlocks)
+            with the owner's key
   status    counts what is plaintext and what is sealed
   verify    opens what can be opened and compares it with the digest from before
   finish    lets nothing but cells into the columns from then on

@@ -155,9 +155,17 @@ func (s *service) run(ctx context.Context, reload <-chan struct{}, ready func(cl
 		return err
 	}
 	workers.Go(func() { _ = s.schema.Run(background) })
+	if err := s.refuseSealed(background); err != nil {
+		listener.Close()
+		return err
+	}
+	failed := make(chan error, 2)
 	workers.Go(func() { s.expireKeys(background) })
-	workers.Go(func() { s.tendKeystore(background) })
-	failed := make(chan error, 1)
+	workers.Go(func() {
+		if err := s.tendKeystore(background); err != nil {
+			failed <- err
+		}
+	})
 	workers.Go(func() { failed <- s.server.Serve(listener) })
 	ready(listener.Addr(), adminAddr)
 	for {
@@ -170,6 +178,17 @@ func (s *service) run(ctx context.Context, reload <-chan struct{}, ready func(cl
 			return s.stop()
 		}
 	}
+}
+
+// refuseSealed is checkSealed at the start. A keystore that cannot be asked is asked again by tendKeystore.
+func (s *service) refuseSealed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sealedTimeout)
+	defer cancel()
+	var sealed *sealedError
+	if err := s.checkSealed(ctx, s.policy); errors.As(err, &sealed) {
+		return err
+	}
+	return nil
 }
 
 // stop lets running statements finish, for stopTimeout.
@@ -274,22 +293,30 @@ const (
 )
 
 // tendKeystore makes or upgrades the keystore's tables, and then destroys the key slots of forgotten owners when their time
-// has come.
-func (s *service) tendKeystore(ctx context.Context) {
+// has come. It returns an error, before ctx ends, when the policy turns out to be one that may not be.
+func (s *service) tendKeystore(ctx context.Context) error {
 	if s.vault == nil {
-		return
+		return nil
 	}
 	ready := false
 	for pause := time.Duration(0); ; {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return
+			return nil
 		}
 		pause = keystoreTend
 		if !ready {
 			if err := s.tables.Setup(ctx); err != nil {
 				s.log.Warn("the keystore is not usable: nobody can enroll or unlock", "error", err)
+				pause = keystoreRetry
+				continue
+			}
+			var sealed *sealedError
+			if err := s.checkSealed(ctx, s.config.Policy); errors.As(err, &sealed) {
+				return err
+			} else if err != nil {
+				s.log.Warn("which columns are sealed cannot be read", "error", err)
 				pause = keystoreRetry
 				continue
 			}
@@ -338,6 +365,11 @@ func (s *service) accept(next *configs.Config) error {
 	}
 	snapshot, err := s.currentSchema()
 	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sealedTimeout)
+	defer cancel()
+	if err := s.checkSealed(ctx, next.Policy); err != nil {
 		return err
 	}
 	if columns := unprotected(snapshot.Schema, s.policy, next.Policy); len(columns) > 0 {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/internal/latchkeytest"
 	"latchkey/internal/mariadbtest"
@@ -80,6 +83,19 @@ func sealPolicy(t *testing.T, p *latchkeytest.Proxy) {
 	}
 }
 
+// serveRefused runs serve, which has to end by itself with an error, and gives what it says.
+func serveRefused(t *testing.T, p *latchkeytest.Proxy) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, latchkeytest.Binary(t), "serve", "--config", p.Config).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("serve: %v, want exit code 1", err)
+	}
+	return string(out)
+}
+
 // verdicts runs migrate verify and counts its lines by what they say about the digest.
 func verdicts(t *testing.T, want int, p *latchkeytest.Proxy, args ...string) map[string]int {
 	t.Helper()
@@ -140,6 +156,9 @@ func TestMigrateEveryType(t *testing.T) {
 		}
 	}
 	migrate(0, "finish", "--run")
+	if out := serveRefused(t, p); !strings.Contains(out, "t0.v0") || !strings.Contains(out, "plaintext: accept") {
+		t.Errorf("serve with plaintext: accept behind finish says %.300s", out)
+	}
 	sealPolicy(t, p)
 	p.Serve(t)
 	for owner, key := range owners {
