@@ -1,6 +1,9 @@
 package rewrite
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // PlaintextCondition is SQL that is true where a column in the mixed state holds plaintext, marked or bare, the empty value
 // included, false where it holds a cell, and NULL for NULL. It is made of ranges, which an index serves. column is SQL for the
@@ -18,6 +21,23 @@ func sealable(p *Protected) error {
 	if p.PlaintextUnique {
 		return notPossible(p, "it is in a UNIQUE key and may hold plaintext, which the database cannot compare with cells",
 			"convert the rows with `latchkey migrate` and take `plaintext: accept` out of the policy")
+	}
+	return nil
+}
+
+// keyedWithPlaintext refuses to change a plain column that is in one UNIQUE key with a column that may hold plaintext: which rows
+// then have the same key, the backend cannot tell.
+func (t *Table) keyedWithPlaintext(column string) error {
+	for _, x := range t.Indexes {
+		declared, ok := ParseDeclaredIndex(x.Comment)
+		if !x.Unique && (!ok || !declared.Unique()) || !slices.ContainsFunc(x.Parts, func(p IndexPart) bool { return FoldName(p.Column) == FoldName(column) }) {
+			continue
+		}
+		for _, part := range x.Parts {
+			if c := t.Column(part.Column); c != nil && c.Protected != nil && c.Protected.PlaintextUnique {
+				return sealable(c.Protected)
+			}
+		}
 	}
 	return nil
 }

@@ -90,6 +90,9 @@ func plainAssignment(t *Table, column string, moves bool) error {
 	if t == nil {
 		return nil
 	}
+	if err := t.keyedWithPlaintext(column); err != nil {
+		return err
+	}
 	if p := t.mixes(column); p != nil {
 		return notPossible(p, "a CHECK constraint compares it with the column that is changed", "drop the constraint and check in the application")
 	}
