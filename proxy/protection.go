@@ -39,6 +39,8 @@ type Protection struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
+	// plaintext is what was read of columns that are being converted.
+	plaintext plaintextWatch
 	// loaded is what the statements of all sessions have open in the evaluator.
 	loaded budget
 }

@@ -73,9 +73,7 @@ func (r *residual) load(l *rewrite.Load) error {
 
 // finish counts and wipes.
 func (t *tableLoad) finish() {
-	m := t.r.x.server.metrics
-	m.cellsOpened.Add(float64(t.open.opened))
-	m.cellsFailed.Add(float64(t.open.failed))
+	t.r.x.count(t.open)
 	t.open.finish()
 	clear(t.text[:cap(t.text)])
 }

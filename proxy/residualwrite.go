@@ -177,6 +177,9 @@ func (t *writtenTable) rowLoaded(open *opener, columns []rewrite.LoadColumn, val
 		if columns[i].Protected == nil || len(values[i]) == 0 {
 			continue
 		}
+		if _, plain := plaintextOf(columns[i].Protected, values[i]); plain {
+			continue
+		}
 		h, err := cell.Parse(values[i])
 		if err != nil {
 			return errBadCell(columns[i].Protected)

@@ -390,6 +390,9 @@ func (w *residualInserter) written(columns []*Column) error {
 			continue
 		}
 		if p := c.Protected; p != nil {
+			if err := sealable(p); err != nil {
+				return err
+			}
 			w.p.b.plan.Writes = append(w.p.b.plan.Writes, p)
 			if owner := ownerColumn(t, p); owner != nil {
 				w.target.Owner = owner.Name

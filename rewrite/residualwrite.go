@@ -138,6 +138,9 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 			return err
 		}
 	} else {
+		if err := sealable(prot); err != nil {
+			return err
+		}
 		p.b.plan.Writes = append(p.b.plan.Writes, prot)
 		if owner := ownerColumn(u.of.table, prot); owner != nil {
 			t.Owner = owner.Name
