@@ -324,7 +324,7 @@ func (x *exporter) table(t *rewrite.Table) (export.Table, error) {
 				}
 			}
 		}
-		// The server may find more equal than the same text, such as another letter case.
+		// The server may find more equal than the same text, such as one with spaces behind it.
 		if !wanted(string(values[owner])) {
 			return nil
 		}
@@ -356,7 +356,9 @@ func exportColumns(t *rewrite.Table) []exportColumn {
 
 // exportQuery reads the rows of one owner. wanted tells whether the text of the owner column is that owner.
 func exportQuery(t *rewrite.Table, columns []exportColumn, owner *rewrite.Column, id string) (query string, wanted func(text string) bool, err error) {
+	name := quoteIdentifier(owner.Name)
 	literal := "'" + strings.ReplaceAll(id, "'", "''") + "'"
+	condition := name + " = " + literal
 	wanted = func(text string) bool { return text == id }
 	switch owner.DataType {
 	case "tinyint", "smallint", "mediumint", "int", "bigint":
@@ -367,9 +369,12 @@ func exportQuery(t *rewrite.Table, columns []exportColumn, owner *rewrite.Column
 		} else {
 			return "", nil, fmt.Errorf("the owner column %s holds integers, and --owner is none", owner.Name)
 		}
-		literal = id
+		condition = name + " = " + id
 	case "uuid":
 		wanted = func(text string) bool { return strings.EqualFold(text, id) }
+	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext":
+		// Names that are only equal for the column's collation are other owners.
+		condition += " AND CONVERT(" + name + " USING utf8mb4) COLLATE utf8mb4_nopad_bin = " + literal
 	}
 	var b strings.Builder
 	b.WriteString("SELECT ")
@@ -377,13 +382,13 @@ func exportQuery(t *rewrite.Table, columns []exportColumn, owner *rewrite.Column
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		name := quoteIdentifier(c.Name)
+		column := quoteIdentifier(c.Name)
 		if c.single {
-			name = "CAST(" + name + " AS DOUBLE) AS " + name
+			column = "CAST(" + column + " AS DOUBLE) AS " + column
 		}
-		b.WriteString(name)
+		b.WriteString(column)
 	}
-	b.WriteString(" FROM " + quoteIdentifier(t.Database) + "." + quoteIdentifier(t.Name) + " WHERE " + quoteIdentifier(owner.Name) + " = " + literal)
+	b.WriteString(" FROM " + quoteIdentifier(t.Database) + "." + quoteIdentifier(t.Name) + " WHERE " + condition)
 	for _, index := range t.Indexes {
 		if index.Name != "PRIMARY" {
 			continue
