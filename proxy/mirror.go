@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"latchkey/proxy/evaluator"
 	"latchkey/proxy/wire"
@@ -22,6 +23,8 @@ type mirror struct {
 	now string
 	// isolation is the transaction isolation level.
 	isolation string
+	// maxTime is max_statement_time; 0 is no limit.
+	maxTime time.Duration
 }
 
 // mirroredVariable is a session variable that a query's answer depends on.
@@ -45,6 +48,7 @@ var mirroredVariables = []mirroredVariable{
 const (
 	mirrorNow = iota
 	mirrorIsolation
+	mirrorMaxTime
 	mirrorFoundRows
 	mirrorRowCount
 	mirrorMore // user variables: value, collation, and the variable itself for its type
@@ -62,7 +66,7 @@ func mirrorQuery(variables []string) []byte {
 			b = append(append(append(b, "@@"...), v.name...), ',')
 		}
 	}
-	b = append(b, "@@timestamp,CAST(@@tx_isolation AS BINARY),FOUND_ROWS(),ROW_COUNT()"...)
+	b = append(b, "@@timestamp,CAST(@@tx_isolation AS BINARY),@@max_statement_time,FOUND_ROWS(),ROW_COUNT()"...)
 	for _, name := range variables {
 		v := "@" + quoteName(name)
 		b = append(b, (",CAST(" + v + " AS BINARY),CAST(COLLATION(" + v + ") AS BINARY)," + v)...)
@@ -102,6 +106,9 @@ func (x *executor) readMirror(variables []string) (*mirror, error) {
 	rest := row[len(mirroredVariables):]
 	x.diagnostics.disturbed(rest[mirrorFoundRows], rest[mirrorRowCount])
 	m := &mirror{zone: x.facts.zone, database: x.facts.Database, now: numberText(rest[mirrorNow]), isolation: string(rest[mirrorIsolation])}
+	if seconds, err := strconv.ParseFloat(string(rest[mirrorMaxTime]), 64); err == nil {
+		m.maxTime = time.Duration(seconds * float64(time.Second))
+	}
 	m.statement = "SET timestamp=" + m.now
 	for i, v := range mirroredVariables {
 		m.statement += "," + v.name + "=" + v.literal(row[i])
