@@ -339,7 +339,7 @@ func (x *executor) sideWrite(sql []byte) (ok wire.OK, err error) {
 			if err != nil {
 				return ok, err
 			}
-			failed = &backendError{scrubError(e)}
+			failed = &backendError{ERR: scrubError(e)}
 		case wire.EventInfile:
 			if err := r.RefuseInfile(errPacket(errInfile)); err != nil {
 				return ok, err

@@ -208,7 +208,7 @@ func (p *residualPlanner) computable(from, to int) bool {
 			return false
 		case t.IsIdentifier() && p.b.st.IsOp(i+1, OpLeftParen):
 			name := FoldName(p.b.st.Name(i))
-			if k := functions[name]; k != funcPure && k != funcClock && !opensList[name] {
+			if k := functions[name]; k != funcPure && k != funcClock && k != funcSession && !opensList[name] {
 				return false
 			}
 		}
@@ -252,6 +252,7 @@ func (p *residualPlanner) tagged(e ast.ExprNode, v *conditionVisitor, positive b
 	default:
 		return nil, ""
 	}
+	p.b.searches(v.prot)
 	return piece, v.refs[0].name
 }
 

@@ -220,7 +220,7 @@ func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
 
 func (v *protectedFinder) column(x *ast.ColumnName) {
 	for _, t := range v.p.tables {
-		if _, prot := t.column(FoldName(x.Name.O)); prot != nil && v.p.names(t, x) {
+		if _, prot := t.column(FoldName(x.Name.O)); prot != nil && v.p.mayName(t, x) {
 			v.found = prot
 		}
 	}

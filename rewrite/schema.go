@@ -63,6 +63,8 @@ type Table struct {
 	PartitionExpression string
 	// ForeignKeyColumns are the columns of this table that take part in a foreign key, on either side.
 	ForeignKeyColumns []string
+	// References are the columns of this table that a foreign key leads to another table by, or to this one.
+	References []Reference
 	// Checks are the CHECK constraints of the table and of its columns.
 	Checks []CheckConstraint
 	// Constraints are those CHECKs of the application's that name protected columns. Set by Protect.
@@ -96,6 +98,13 @@ type Column struct {
 	OnUpdate bool
 	// Protected is nil for a column that is not protected.
 	Protected *Protected
+}
+
+// Reference is one column of a foreign key and the column that it names.
+type Reference struct {
+	Column string
+	// Database, Table and Parent are where it leads.
+	Database, Table, Parent string
 }
 
 // CheckConstraint is one CHECK. Clause is its expression as MariaDB prints it.

@@ -66,7 +66,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(), newDemo(), newKeygen(), newServe(), newVersion())
+	root.AddCommand(newCheck(), newDemo(), newInit(), newKeygen(), newServe(), newVersion())
 	return root
 }
 
