@@ -509,9 +509,7 @@ func (x *executor) relay(plan *rewrite.Plan, o *opener, scrub bool) (ok bool, er
 	if o != nil {
 		defer func() {
 			o.finish()
-			x.server.metrics.cellsOpened.Add(float64(o.opened))
-			x.server.metrics.cellsFailed.Add(float64(o.failed))
-			o.opened, o.failed = 0, 0
+			x.count(o)
 		}()
 	}
 	event, err := r.Next()

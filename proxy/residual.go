@@ -222,7 +222,10 @@ func (r *residual) makeTables() error {
 
 // definition gives the temporary table for a load; plainKeys says that it has indexes which are not unique.
 func (r *residual) definition(l *rewrite.Load) (text string, plainKeys bool, err error) {
-	if t := r.write.target(l); t != nil {
+	if t := r.write.target(l); t != nil && r.plan.Residual.Write.Insert != nil {
+		text, err = rewrite.EvaluatorInto(l.Table, t.plan, t.number, false)
+		return text, false, err
+	} else if t != nil {
 		text, err = rewrite.EvaluatorTarget(l.Table, l.Columns, t.plan, t.number)
 		return text, false, err
 	}
@@ -441,8 +444,7 @@ const (
 
 // of takes over the limits.
 func (s *spending) of(env *Protection) {
-	s.maxRows, s.maxBytes, s.total = env.MaxRows, env.MaxBytes, &env.loaded
-	setDefault(&s.maxRows, defaultMaxRows)
+	s.maxRows, s.maxBytes, s.total = env.maxRows(), env.MaxBytes, &env.loaded
 	setDefault(&s.maxBytes, defaultMaxBytes)
 }
 
@@ -488,7 +490,11 @@ func (r *residual) fetch() (err error) {
 		return err
 	}
 	for i := range r.plan.Residual.Loads {
-		if err = r.load(&r.plan.Residual.Loads[i]); err != nil {
+		l := &r.plan.Residual.Loads[i]
+		if len(l.Fetch) == 0 {
+			continue
+		}
+		if err = r.load(l); err != nil {
 			break
 		}
 	}

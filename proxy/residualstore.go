@@ -53,10 +53,16 @@ func (w *writeBack) store() error {
 			return w.refused(err)
 		}
 	}
-	return nil
+	if w.r.plan.Residual.Write.Insert == nil {
+		return nil
+	}
+	if err := s.guard(w.targets[0]); err != nil {
+		return err
+	}
+	return w.refused(s.addRows(w.targets[0]))
 }
 
-// refused gives the error of a row that the backend did not take.
+// refused gives the error of a row that the backend did not take, behind the warnings about values.
 func (w *writeBack) refused(err error) error {
 	var e *backendError
 	if w.r.plan.Ignore && errors.As(err, &e) {
@@ -65,7 +71,12 @@ func (w *writeBack) refused(err error) error {
 			return errStoredIgnore
 		}
 	}
-	return err
+	if !errors.As(err, &e) || w.held.warnings.total == 0 {
+		return err
+	}
+	f := &fault{code: e.Code, state: e.State, message: e.Message, about: w.held.warnings}
+	f.about.add(diagnosis{level: levelError, code: e.Code, message: e.Message})
+	return f
 }
 
 // storable refuses what could not be taken back when it fails in the middle.
@@ -109,15 +120,12 @@ func (s *rowStore) weigh() error {
 	s.sealer.gather = true
 	defer s.sealer.forgetWanted()
 	for _, t := range s.w.targets {
-		for _, row := range t.changed {
-			for i, v := range row.values {
-				column := t.plan.Columns[i].Protected
-				if column == nil || !column.Search || !v.changed || v.null {
-					continue
-				}
-				if _, err := s.sealer.weigh(column, v.value); err != nil {
-					return err
-				}
+		if err := s.weighRows(t.plan.Columns, t.changed); err != nil {
+			return err
+		}
+		if in := s.w.r.plan.Residual.Write.Insert; in != nil {
+			if err := s.weighRows(in.Columns, t.added); err != nil {
+				return err
 			}
 		}
 	}
@@ -125,6 +133,22 @@ func (s *rowStore) weigh() error {
 	for some := range slices.Chunk(s.sealer.wanted, maxWeighed) {
 		if err := s.w.r.x.weighSome(s.w.r.conn, s.sealer, some); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// weighRows notes the values of rows whose weights are wanted.
+func (s *rowStore) weighRows(columns []rewrite.WriteColumn, rows []changedRow) error {
+	for _, row := range rows {
+		for i, v := range row.values {
+			column := columns[i].Protected
+			if column == nil || !column.Search || !v.changed || v.null {
+				continue
+			}
+			if _, err := s.sealer.weigh(column, v.value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -141,6 +165,9 @@ type storedRows struct {
 
 // table writes the rows of one target.
 func (s *rowStore) table(t *writtenTable) error {
+	if len(t.plan.Columns) == 0 && !s.w.r.plan.Residual.Write.Delete {
+		return nil
+	}
 	if len(t.changed) == 0 {
 		// What the client may not write, it may not write where there is nothing to write either.
 		return s.send(t, &storedRows{cases: make([]string, len(t.plan.Columns)), where: "FALSE LIMIT 1"})
@@ -204,6 +231,8 @@ func (s *rowStore) value(t *writtenTable, c *rewrite.WriteColumn, v *changedValu
 	switch {
 	case v.null:
 		return "NULL", nil
+	case v.cell != nil:
+		return "x'" + hex.EncodeToString(v.cell) + "'", nil
 	case c.Protected == nil:
 		literal, ok := plainLiteral(t.load.Table.Column(c.Name), v.value)
 		if !ok {

@@ -142,7 +142,7 @@ func (b *builder) evaluableName(i int, r *ResidualPlan) error {
 		}
 		return nil
 	}
-	if b.listName(i) {
+	if b.listName(i) || b.insertedName(i) {
 		return nil
 	}
 	if b.st.IsOp(i-1, OpDot) || b.p.touch.functions[foldTouch(name)] || quoted {
@@ -176,11 +176,26 @@ func (b *builder) listName(i int) bool {
 	return end >= 0 && b.st.Is(end+1, KwAs) && b.st.IsOp(end+2, OpLeftParen) && functions[FoldName(b.st.Name(i))] == 0
 }
 
-// mirroredID reports whether the word reads LAST_INSERT_ID() in a query: the evaluator's session then has the client's. With an
-// argument it sets the value, and what writes may give another one.
+// insertedName reports whether the word names the table of an INSERT, before its columns.
+func (b *builder) insertedName(i int) bool {
+	s, ok := b.parsed.Node.(*ast.InsertStmt)
+	if !ok {
+		return false
+	}
+	name, ok := insertedTable(s)
+	if !ok {
+		return false
+	}
+	from, to := b.insertInto()
+	return to == i && (from == to) == (name.Schema.O == "") && foldTouch(b.st.Name(i)) == foldTouch(name.Name.O)
+}
+
+// mirroredID reports whether the word reads LAST_INSERT_ID() in a query or an INSERT: the evaluator's session then has the
+// client's. With an argument it sets the value.
 func (b *builder) mirroredID(i int) bool {
 	_, query := b.parsed.Node.(ast.ResultSetNode)
-	return query && FoldName(b.st.Name(i)) == "last_insert_id" && b.st.IsOp(i+2, OpRightParen)
+	_, insert := b.parsed.Node.(*ast.InsertStmt)
+	return (query || insert) && FoldName(b.st.Name(i)) == "last_insert_id" && b.st.IsOp(i+2, OpRightParen)
 }
 
 // readsSystem notes `@@name`, `@@scope.name` and `@@scope.name.part` at a token.

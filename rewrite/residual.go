@@ -20,7 +20,7 @@ type ResidualPlan struct {
 	Locks bool
 	// Indexes: the statement names indexes, which its tables in the evaluator need then.
 	Indexes bool
-	// Write is set for UPDATE and DELETE.
+	// Write is set for statements that write.
 	Write *ResidualWrite
 	// Explain: the statement is EXPLAIN; nothing is opened, and the answer says what would be.
 	Explain bool
@@ -36,7 +36,7 @@ type Load struct {
 	// omitted column has.
 	Columns []LoadColumn
 	// Fetch is the SELECT: a superset of the rows that matter to the statement, in order of the primary key. Its pieces are
-	// text, source, range and limit.
+	// text, source, range and limit. It is empty for a table to which the statement only adds rows.
 	Fetch []Piece
 	// Pushed are the conditions that narrow the fetch, as texts without literals, for EXPLAIN.
 	Pushed []string

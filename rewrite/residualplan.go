@@ -27,7 +27,7 @@ func (b *builder) residual() (*ResidualPlan, error) {
 		return nil, v.err
 	}
 	switch b.parsed.Node.(type) {
-	case *ast.UpdateStmt, *ast.DeleteStmt:
+	case *ast.UpdateStmt, *ast.DeleteStmt, *ast.InsertStmt:
 		if err := p.residualWrite(b.parsed.Node); err != nil {
 			return nil, err
 		}
@@ -187,8 +187,8 @@ type usedTable struct {
 	uses  []*tableUse
 	need  map[string]bool // folded column names
 	all   bool
-	// written: the fetch locks the rows, which the statement may write.
-	written bool
+	// written: the fetch locks the rows, which the statement may write. inserted: the statement adds rows to it.
+	written, inserted bool
 }
 
 // tableUse is one entry of a FROM clause.
@@ -286,6 +286,9 @@ func (p *residualPlanner) block(s *ast.SelectStmt, outer *queryBlock) error {
 		return nil
 	}
 	positive := s == p.b.parsed.Node
+	if insert, ok := p.b.parsed.Node.(*ast.InsertStmt); ok {
+		positive = s == insert.Select
+	}
 	reach, err := p.tree(q, s.From.TableRefs, positive)
 	if err != nil {
 		return err
@@ -553,6 +556,9 @@ func (p *residualPlanner) name(n *ast.ColumnName) {
 // mayName reports whether the qualifier of a column name, if any, may mean a table.
 func (p *residualPlanner) mayName(t *usedTable, n *ast.ColumnName) bool {
 	qualifier := FoldTable(n.Table.O, p.b.p.schema.LowerCaseTableNames)
+	if t.inserted && qualifier == FoldTable(t.table.Name, p.b.p.schema.LowerCaseTableNames) {
+		return true
+	}
 	return qualifier == "" || slices.ContainsFunc(t.uses, func(u *tableUse) bool { return u.name == qualifier })
 }
 
@@ -581,6 +587,9 @@ func (p *residualPlanner) load(t *usedTable, i int) (Load, error) {
 		k := p.smallest(t)
 		l.Columns = []LoadColumn{{Name: t.table.Columns[k].Name, Protected: t.protected(k)}}
 		list = []string{as + "." + quoteName(t.table.Columns[k].Name)}
+	}
+	if t.inserted && len(t.uses) == 0 {
+		return l, nil
 	}
 	if text := strings.Join(list, ""); !asciiName(text) && p.b.f.Charset != CharsetUTF8MB4 {
 		return Load{}, notUnderstood("a column name outside of ASCII in this character set", "connect with utf8mb4")

@@ -377,6 +377,12 @@ func (d *differential) equal(t *testing.T, what string, got, want result) string
 	return different
 }
 
+// corpus reads testdata/differential.txt.
+func corpus(t *testing.T) []trial {
+	t.Helper()
+	return readTrials(t, "testdata/differential.txt")
+}
+
 // readTrials reads a file of statements.
 func readTrials(t *testing.T, path string) []trial {
 	t.Helper()
@@ -408,7 +414,7 @@ func readTrials(t *testing.T, path string) []trial {
 // they start.
 func TestDifferential(t *testing.T) {
 	d := newDifferential(t)
-	for _, s := range readTrials(t, "testdata/differential.txt") {
+	for _, s := range corpus(t) {
 		d.try(t, s)
 	}
 	seed, count := environment(t, "LATCHKEY_DIFFERENTIAL_SEED", differentialSeed), environment(t, "LATCHKEY_DIFFERENTIAL", differentialCount)
