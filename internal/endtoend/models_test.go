@@ -343,6 +343,9 @@ func (w *modelTwin) answers(t *testing.T) {
 	}
 }
 
+// mayBeRefused is the section of testdata/models whose statements may be; no other may.
+const mayBeRefused = "may be refused"
+
 // besides runs the statements of testdata/models, which are owner 1's.
 func (w *modelTwin) besides(t *testing.T) {
 	d := w.differential(t, 1)
@@ -356,6 +359,11 @@ func (w *modelTwin) besides(t *testing.T) {
 		d.try(t, s)
 	}
 	d.report(t)
+	for class, n := range d.class {
+		if n.refused > 0 && class != mayBeRefused {
+			t.Errorf("%s, %s: %d statements are refused, want none", w.title, class, n.refused)
+		}
+	}
 }
 
 // narrowed counts what each query of the owner with the fewest rows opens: nothing of anybody else, and no more rows than the
