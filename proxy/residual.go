@@ -266,14 +266,23 @@ func (r *residual) answer() (ok bool, err error) {
 		return false, x.refuse(r.present(err))
 	}
 	x.sent()
-	rows, warnings, ok, err := r.relay(kind)
+	end, ok, err := r.relay(kind)
 	if err != nil {
 		return false, err
 	}
 	if ok {
-		r.keepDiagnostics(rows, warnings)
+		r.keepDiagnostics(end)
 	}
-	return ok, nil
+	return ok, r.keepAssigned()
+}
+
+// replyEnd is what a reply of the evaluator has said.
+type replyEnd struct {
+	// rows is how many rows there were, or those that INTO has taken.
+	rows     uint64
+	warnings uint16
+	// into says that the answer was no resultset.
+	into bool
 }
 
 // send sends the client's statement to the evaluator. The caller reads the reply.
@@ -308,7 +317,7 @@ const sessionStatus = wire.StatusInTransaction | wire.StatusReadOnly | wire.Stat
 	wire.StatusANSIQuotes | wire.StatusNoIndex | wire.StatusNoGoodIndex | wire.StatusQuerySlow | wire.StatusSessionChanged
 
 // relay passes the reply of the evaluator on.
-func (r *residual) relay(kind wire.ReplyKind) (rows uint64, warnings uint16, ok bool, err error) {
+func (r *residual) relay(kind wire.ReplyKind) (end replyEnd, ok bool, err error) {
 	x := r.x
 	reply := &x.reply
 	reply.Start(r.conn.Wire, x.client, kind, r.conn.Caps)
@@ -321,40 +330,45 @@ func (r *residual) relay(kind wire.ReplyKind) (rows uint64, warnings uint16, ok 
 		if err == nil {
 			switch event {
 			case wire.EventDone:
-				return rows, warnings, ok, reply.Close()
+				return end, ok, reply.Close()
 			case wire.EventRow:
-				rows++
+				end.rows++
 			case wire.EventERR:
 				ok = false
 				err = r.relayError()
 			case wire.EventInfile:
 				err = reply.RefuseInfile(errPacket(errInfile))
 			case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
-				warnings, err = r.relayEnd(event)
+				err = r.relayEnd(event, &end)
 			}
 		}
 		if err != nil {
-			return 0, 0, false, r.broken(err)
+			return end, false, r.broken(err)
 		}
 	}
 }
 
 // relayEnd gives an OK or EOF packet the state of the client's own session.
-func (r *residual) relayEnd(event wire.Event) (warnings uint16, err error) {
+func (r *residual) relayEnd(event wire.Event, end *replyEnd) error {
 	p, err := r.x.reply.Payload()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	status := r.x.session.status & (sessionStatus &^ wire.StatusSessionChanged)
 	if err := wire.PatchStatus(p, r.conn.Caps, status, sessionStatus&^status); err != nil || event == wire.EventColumnsEnd {
-		return 0, err
+		return err
 	}
 	if len(p) == 5 && p[0] == 0xfe {
 		e, err := wire.ParseEOF(p)
-		return e.Warnings, err
+		end.warnings = e.Warnings
+		return err
 	}
 	o, err := wire.ParseOK(p, r.conn.Caps)
-	return o.Warnings, err
+	end.warnings = o.Warnings
+	if event == wire.EventOK {
+		end.rows, end.into = o.AffectedRows, true
+	}
+	return err
 }
 
 // relayError notes the error with which the client's statement ends. What fails for want of room is an error of ours.
@@ -393,20 +407,24 @@ func (r *residual) broken(err error) error {
 
 // keepDiagnostics makes the client's next questions about this statement have this statement's answers: the backend only
 // knows of the fetches.
-func (r *residual) keepDiagnostics(rows uint64, warnings uint16) {
+func (r *residual) keepDiagnostics(end replyEnd) {
 	x := r.x
-	if r.plan.Residual.FoundRows {
-		result, err := r.conn.Query(r.ctx, "SELECT FOUND_ROWS()")
-		if err == nil && len(result.Rows) == 1 {
-			rows, _ = strconv.ParseUint(string(result.Rows[0][0]), 10, 64)
+	if r.plan.Kind == "SET" {
+		x.diagnostics.sideRan, x.diagnostics.rowCount = true, 0
+	} else {
+		x.diagnostics.answered(r.foundRows(end))
+		if end.into {
+			x.diagnostics.rowCount = int64(end.rows)
 		}
 	}
-	x.diagnostics.answered(rows)
+	if end.warnings == 0 && len(r.plan.Residual.Loads) == 0 {
+		return // a statement without tables leaves the warnings of the one before it
+	}
 	x.area = diagnosticsArea{merged: true}
-	if warnings == 0 {
+	if end.warnings == 0 {
 		return
 	}
-	own := ownWarnings{total: int(warnings), private: true}
+	own := ownWarnings{total: int(end.warnings), private: true}
 	err := r.conn.Each(r.ctx, "SHOW WARNINGS", func(row [][]byte) error {
 		w, err := readDiagnosis(row)
 		own.list = append(own.list, w)
@@ -415,6 +433,18 @@ func (r *residual) keepDiagnostics(rows uint64, warnings uint16) {
 	if err == nil {
 		x.area.own = own
 	}
+}
+
+// foundRows gives what FOUND_ROWS() has to say.
+func (r *residual) foundRows(end replyEnd) uint64 {
+	if r.plan.Residual.FoundRows {
+		result, err := r.conn.Query(r.ctx, "SELECT FOUND_ROWS()")
+		if err == nil && len(result.Rows) == 1 {
+			n, _ := strconv.ParseUint(string(result.Rows[0][0]), 10, 64)
+			return n
+		}
+	}
+	return end.rows
 }
 
 // spending is what one statement has taken of its budget and of the process's.

@@ -131,7 +131,7 @@ func (v *conditionVisitor) Enter(n ast.Node) (ast.Node, bool) {
 	case *ast.ColumnNameExpr:
 		v.column(x)
 		return n, true
-	case *ast.SubqueryExpr, *ast.ExistsSubqueryExpr, *ast.AggregateFuncExpr, *ast.WindowFuncExpr, *ast.VariableExpr, *ast.DefaultExpr,
+	case *ast.SubqueryExpr, *ast.ExistsSubqueryExpr, *ast.AggregateFuncExpr, *ast.WindowFuncExpr, *ast.DefaultExpr,
 		*ast.ValuesExpr, *ast.MatchAgainst, *ast.PositionExpr:
 		v.failed = true
 	}
@@ -204,13 +204,28 @@ func (p *residualPlanner) computable(from, to int) bool {
 	for i := from; i <= to; i++ {
 		t := p.b.st.Token(i)
 		switch {
-		case t.Kind == TokUserVar, t.Kind == TokSysVar, t.Op() == OpAssign:
+		case t.Kind == TokUserVar && !p.backendHas(i), t.Kind == TokSysVar, t.Op() == OpAssign:
 			return false
 		case t.IsIdentifier() && p.b.st.IsOp(i+1, OpLeftParen):
 			name := FoldName(p.b.st.Name(i))
 			if k := functions[name]; k != funcPure && k != funcClock && k != funcSession && !opensList[name] {
 				return false
 			}
+		}
+	}
+	return true
+}
+
+// backendHas reports whether the user variable at a token has the value on the backend that it has in the statement.
+func (p *residualPlanner) backendHas(i int) bool {
+	st := p.b.st
+	name := FoldVariable(st.Name(i))
+	if !asciiName(name) || keptName(p.b.kept, name) {
+		return false
+	}
+	for k := range st.Tokens() {
+		if st.Token(k).Kind == TokUserVar && p.b.assigns(k) && (FoldVariable(st.Name(k)) == name || !asciiName(st.Name(k))) {
+			return false
 		}
 	}
 	return true

@@ -36,6 +36,9 @@ func (b *builder) residual() (*ResidualPlan, error) {
 	if err := p.needed(); err != nil {
 		return nil, err
 	}
+	if err := p.variables(); err != nil {
+		return nil, err
+	}
 	for i, t := range p.tables {
 		load, err := p.load(t, i)
 		if err != nil {
@@ -43,14 +46,14 @@ func (b *builder) residual() (*ResidualPlan, error) {
 		}
 		r.Loads = append(r.Loads, load)
 	}
-	if err := p.names(); err != nil {
+	if err := p.aliases(); err != nil {
 		return nil, err
 	}
 	return r, p.collapse()
 }
 
-// names finds the select items in which something is replaced and that have no alias.
-func (p *residualPlanner) names() error {
+// aliases finds the select items in which something is replaced and that have no alias.
+func (p *residualPlanner) aliases() error {
 	if len(p.r.Session) == 0 {
 		return nil
 	}
@@ -149,8 +152,8 @@ func (p *residualPlanner) collapseSession() error {
 func (b *builder) finishable(r *ResidualPlan) error {
 	cut := b.parsed.Cut
 	switch {
-	case cut&(CutIntoFile|CutIntoVariable) != 0:
-		return notUnderstood("INTO in a statement that computes over protected columns", "read the rows with a plain SELECT")
+	case cut&CutIntoFile != 0:
+		return notUnderstood("INTO OUTFILE in a statement that computes over protected columns", "read the rows with a plain SELECT")
 	case cut&CutSetStatement != 0:
 		return notUnderstood("SET STATEMENT before a statement that computes over protected columns", "set the variable for the session")
 	case cut&CutAnalyze != 0:
@@ -171,6 +174,8 @@ type residualPlanner struct {
 	blocks []*queryBlock
 	// ctes are the names of all common table expressions, folded.
 	ctes map[string]bool
+	// assignments counts the assignments to user variables that were understood.
+	assignments int
 	// exists are the queries of EXISTS, whose select list is not read.
 	exists map[ast.Node]bool
 	// writing is the block of UPDATE and DELETE, whose tables are known only after the queries inside it.
