@@ -59,7 +59,7 @@ func (p *residualPlanner) residualWrite(n ast.StmtNode) error {
 
 // targets notes the tables and the condition of a write.
 func (p *residualPlanner) targets(refs *ast.TableRefsClause, where ast.ExprNode) (*queryBlock, error) {
-	q := &queryBlock{}
+	q := p.writing
 	p.blocks = append(p.blocks, q)
 	if refs == nil || refs.TableRefs == nil {
 		return nil, notUnderstood("a statement without a table", "")
@@ -134,6 +134,9 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 		return refuse(CodeNotPossible, name, "it is assigned twice", "")
 	}
 	if prot == nil {
+		if err := u.of.table.keyedWithPlaintext(c.Name); err != nil {
+			return err
+		}
 		if err := p.plainValue(q, a.Expr); err != nil {
 			return err
 		}
