@@ -315,7 +315,13 @@ func (x *executor) expectWarnings(r *renderer) error {
 
 // acquire gives a connection for values of column. The caller releases it.
 func (x *executor) acquire(column *rewrite.Protected) (*evaluator.Conn, error) {
-	return acquire(x.ctx, x.env.Evaluator, column)
+	ctx, _, end := x.evaluates()
+	defer end()
+	conn, err := acquire(ctx, x.env.Evaluator, column)
+	if cause := context.Cause(ctx); cause != nil && x.ctx.Err() == nil {
+		return nil, cause
+	}
+	return conn, err
 }
 
 func acquire(ctx context.Context, e *evaluator.Evaluator, column *rewrite.Protected) (*evaluator.Conn, error) {
@@ -951,13 +957,15 @@ func asciiOnly(s string) bool {
 }
 
 // weigh asks the evaluator for the sort weights that the sealer wants.
-func (x *executor) weigh(s *sealer) error { return weigh(x.ctx, x.env.Evaluator, s) }
+func (x *executor) weigh(s *sealer) error {
+	return weigh(x.ctx, s, x.acquire)
+}
 
-func weigh(ctx context.Context, e *evaluator.Evaluator, s *sealer) error {
+func weigh(ctx context.Context, s *sealer, acquire func(*rewrite.Protected) (*evaluator.Conn, error)) error {
 	if len(s.wanted) == 0 {
 		return errOperand
 	}
-	conn, err := acquire(ctx, e, s.wanted[0].column)
+	conn, err := acquire(s.wanted[0].column)
 	if err != nil {
 		return err
 	}

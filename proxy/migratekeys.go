@@ -85,7 +85,8 @@ func (k *MigrationKeys) Seal(ctx context.Context, values []*migrate.Value) error
 			}
 		}
 		k.sealer.gather = false
-		if err := weigh(ctx, k.config.Evaluator, &k.sealer); err != nil {
+		err := weigh(ctx, &k.sealer, func(column *rewrite.Protected) (*evaluator.Conn, error) { return acquire(ctx, k.config.Evaluator, column) })
+		if err != nil {
 			return err
 		}
 		for _, v := range unweighed {
