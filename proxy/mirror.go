@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"latchkey/proxy/evaluator"
 	"latchkey/proxy/wire"
@@ -22,6 +23,8 @@ type mirror struct {
 	now string
 	// isolation is the transaction isolation level.
 	isolation string
+	// maxTime is max_statement_time; 0 is no limit.
+	maxTime time.Duration
 	// session has, for each expression of rewrite.SessionRead, what is written in its place. thread is the client's thread id as
 	// an assignment, empty where nothing reads it; it has to be made before there are temporary tables, which belong to it.
 	session map[string]sessionValue
@@ -54,6 +57,7 @@ const constants = ",sql_warnings=0,unique_checks=1"
 const (
 	mirrorNow = iota
 	mirrorIsolation
+	mirrorMaxTime
 	mirrorFoundRows
 	mirrorRowCount
 	mirrorMore // user variables; then expressions: value, and itself
@@ -97,7 +101,7 @@ func mirrorQuery(a asked) []byte {
 			b = append(append(append(b, "@@"...), v.name...), ',')
 		}
 	}
-	b = append(b, "@@timestamp,CAST(@@tx_isolation AS BINARY),FOUND_ROWS(),ROW_COUNT()"...)
+	b = append(b, "@@timestamp,CAST(@@tx_isolation AS BINARY),@@max_statement_time,FOUND_ROWS(),ROW_COUNT()"...)
 	for _, name := range a.variables {
 		b = askVariable(append(b, ','), name)
 	}
@@ -139,6 +143,9 @@ func (x *executor) readMirror(a asked) (*mirror, error) {
 	rest := row[len(mirroredVariables):]
 	x.diagnostics.disturbed(rest[mirrorFoundRows], rest[mirrorRowCount])
 	m.zone, m.database, m.now, m.isolation = x.facts.zone, x.facts.Database, numberText(rest[mirrorNow]), string(rest[mirrorIsolation])
+	if seconds, err := strconv.ParseFloat(string(rest[mirrorMaxTime]), 64); err == nil {
+		m.maxTime = time.Duration(seconds * float64(time.Second))
+	}
 	m.statement = "SET timestamp=" + m.now + constants
 	for i, v := range mirroredVariables {
 		m.statement += "," + v.name + "=" + v.literal(row[i])

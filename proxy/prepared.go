@@ -750,7 +750,7 @@ func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute, snapshot
 		if s.plan.Before != nil {
 			b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {
 				return x.executeBefore(s, r, e, row)
-			}}
+			}, gather: gather}
 			if gather && s.plan.Before.Owners == 0 {
 				b.run = readNothing
 			}

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"latchkey/proxy/evaluator"
@@ -35,6 +37,7 @@ type residual struct {
 	write *writeBack
 	// spent is what the statement has taken of the budgets.
 	spent spending
+	time  deadline
 }
 
 // residual carries out a statement that came as text.
@@ -57,11 +60,10 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	case r.plan.Residual.Write != nil:
 		r.write = newWriteBack(r)
 	}
-	ctx, cancel := context.WithCancel(x.ctx)
-	defer cancel()
-	x.evaluating.Store(&cancel)
-	defer x.evaluating.Store(nil)
+	ctx, cancel, end := x.evaluates()
+	defer end()
 	r.ctx = ctx
+	r.time.begin(cancel, x.env.MaxTime)
 	defer r.close()
 	if r.write != nil {
 		return r.write.run()
@@ -85,8 +87,13 @@ func (x *executor) followed(st *rewrite.Statement, plan *rewrite.Plan) {
 }
 
 // killed ends what another session runs in the evaluator, of which the backend knows nothing, after the backend has accepted
-// the KILL.
+// the KILL. Only the number of a connection names a session here: KILL QUERY ID has one of the backend's own, and KILL USER none.
 func (x *executor) killed(st *rewrite.Statement) {
+	for i := range st.Len() - 1 {
+		if strings.EqualFold(string(st.Text(i)), "ID") || strings.EqualFold(string(st.Text(i)), "USER") {
+			return
+		}
+	}
 	id, err := strconv.ParseUint(string(st.Text(st.Len()-1)), 10, 32)
 	if err != nil {
 		return
@@ -101,15 +108,26 @@ func (x *executor) killed(st *rewrite.Statement) {
 // interruptEvaluator ends what the session runs in the evaluator, if anything.
 func (s *session) interruptEvaluator() {
 	if cancel := s.evaluating.Load(); cancel != nil {
-		(*cancel)()
+		(*cancel)(errInterrupted)
 	}
 }
 
 // evaluation is the way to end what runs in the evaluator; nil while nothing does.
-type evaluation = atomic.Pointer[context.CancelFunc]
+type evaluation = atomic.Pointer[context.CancelCauseFunc]
+
+// evaluates gives a context that ends when the client's statement is killed or the client is gone. The caller calls end.
+func (x *executor) evaluates() (ctx context.Context, cancel context.CancelCauseFunc, end func()) {
+	ctx, cancel = context.WithCancelCause(x.ctx)
+	before := x.evaluating.Swap(&cancel)
+	return ctx, cancel, func() {
+		x.evaluating.Store(before)
+		cancel(nil)
+	}
+}
 
 // close gives back what the statement has taken.
 func (r *residual) close() {
+	r.time.end()
 	if r.conn != nil {
 		r.conn.Release()
 		r.conn = nil
@@ -122,10 +140,18 @@ var errInterrupted = &fault{code: 1317, state: "70100", message: "Query executio
 
 // present turns an error of any side into what the client may see.
 func (r *residual) present(err error) error {
-	if r.ctx.Err() != nil && r.x.ctx.Err() == nil && !fatal(err) {
-		return errInterrupted
+	if fatal(err) {
+		return err
 	}
-	return evaluatorError(err)
+	var ended *fault
+	if errors.As(context.Cause(r.ctx), &ended) {
+		return ended
+	}
+	var e *evaluator.Error
+	if errors.As(err, &e) && storageFull(e.Code) {
+		return errBudgetStorage
+	}
+	return evaluatorError(r.time.present(err))
 }
 
 // prepare does everything up to the statement itself.
@@ -141,10 +167,11 @@ func (r *residual) prepare() error {
 	if r.mirror.zone == "" && (r.plan.Residual.Clock || r.timed()) {
 		return newFault(codeNotPossible, "the statement computes with points in time, and the session's time zone is SYSTEM, which is not certain; SET time_zone")
 	}
+	r.time.limit(r.mirror.maxTime, errStatementTimeout)
 	if err := r.write.begin(); err != nil {
 		return err
 	}
-	if r.conn, err = x.env.Evaluator.Acquire(r.ctx, evaluator.RelayCaps(x.caps)); err != nil {
+	if r.conn, err = x.env.Evaluator.AcquireLong(r.ctx, evaluator.RelayCaps(x.caps)); err != nil {
 		return err
 	}
 	r.spent.of(x.env)
@@ -249,13 +276,16 @@ func (r *residual) inside(err error) error {
 	return err
 }
 
-// storageFull tells whether a number of MariaDB's says that there is no room for rows.
+// storageFull tells whether a number of MariaDB's says that there is no room for rows. Errors of the file system and of the
+// storage engine come with numbers of their own below 1000: a table whose last page could not be written is a broken one.
 func storageFull(code uint16) bool {
 	switch code {
-	case 1021, 1114, 1030, 1026, 3: // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_GET_ERRNO, ER_ERROR_ON_WRITE, EE_WRITE
+	case 1004, 1005, 1006, 1021, 1026, 1030, 1034, 1037, 1038, 1041, 1114, 1194:
+		// ER_CANT_CREATE_FILE, ER_CANT_CREATE_TABLE, ER_CANT_CREATE_DB, ER_DISK_FULL, ER_ERROR_ON_WRITE, ER_GET_ERRNO, ER_NOT_KEYFILE,
+		// ER_OUTOFMEMORY, ER_OUT_OF_SORTMEMORY, ER_OUT_OF_RESOURCES, ER_RECORD_FILE_FULL, ER_CRASHED_ON_USAGE
 		return true
 	}
-	return false
+	return code < 1000
 }
 
 // answer runs the client's statement in the evaluator and relays its reply.
@@ -381,11 +411,8 @@ func (r *residual) relayError() error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case r.ctx.Err() != nil:
-		e = errPacket(errInterrupted)
-	case storageFull(e.Code):
-		e = errPacket(errBudgetStorage)
+	if r.ctx.Err() != nil || storageFull(e.Code) {
+		e = errPacket(r.present(&evaluator.Error{ERR: e}))
 		r.x.server.metrics.refused(e.Code)
 	}
 	r.x.failedPrivately(e)
@@ -398,8 +425,7 @@ func (r *residual) broken(err error) error {
 	if !errors.As(err, &io) || io.Side == wire.ClientSide {
 		return err
 	}
-	failed := r.present(r.conn.Failed(err))
-	e := errPacket(failed)
+	e := errPacket(r.present(r.conn.Failed(err)))
 	r.x.server.metrics.refused(e.Code)
 	r.x.failedPrivately(e)
 	return r.x.reply.Break(e)
@@ -528,7 +554,10 @@ func (r *residual) fetch() (err error) {
 			break
 		}
 	}
-	if endErr := end(); err == nil {
+	if fatal(err) {
+		return err
+	}
+	if endErr := end(); endErr != nil {
 		err = endErr
 	}
 	if err == nil && r.spent.locked > 0 {
@@ -550,10 +579,14 @@ func (r *residual) snapshotOf() (end func() error, err error) {
 			return nil, err
 		}
 	}
+	end = func() error { return x.sideCertain("COMMIT AND NO CHAIN NO RELEASE") }
 	if err := x.sideExec([]byte("START TRANSACTION WITH CONSISTENT SNAPSHOT")); err != nil {
-		return nil, err
+		if fatal(err) {
+			return nil, err
+		}
+		return nil, cmp.Or(end(), err)
 	}
-	return func() error { return x.sideExec([]byte("COMMIT AND NO CHAIN NO RELEASE")) }, nil
+	return end, nil
 }
 
 // lockedRows is the error of a statement that met cells whose keys are not here, after all of them have been counted.

@@ -215,6 +215,9 @@ type Before struct {
 	// Owners is how many owners of the row each SELECT returns at the end, as bytes of UTF-8 or NULL: one for each table that
 	// the statement writes.
 	Owners int
+	// Plaintext is set where one of Columns may hold plaintext: each SELECT returns the columns of its key at the very end. Old
+	// plaintext that is the new value is sealed first, so that the row counts as it does on plaintext: as one that does not change.
+	Plaintext *PlaintextTable
 	// NewOwner is whom an UPDATE gives its rows to; nil when it leaves them where they are.
 	NewOwner *RowOwner
 	// Selects has one entry for UPDATE and DELETE. For INSERT ... ON DUPLICATE KEY UPDATE and REPLACE it has one for each kind of row

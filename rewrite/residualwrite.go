@@ -134,6 +134,9 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 		return refuse(CodeNotPossible, name, "it is assigned twice", "")
 	}
 	if prot == nil {
+		if err := u.of.table.keyedWithPlaintext(c.Name); err != nil {
+			return err
+		}
 		if err := p.plainValue(q, a.Expr); err != nil {
 			return err
 		}
