@@ -85,7 +85,9 @@ func (k *MigrationKeys) Seal(ctx context.Context, values []*migrate.Value) error
 			}
 		}
 		k.sealer.gather = false
-		err := weigh(ctx, &k.sealer, func(column *rewrite.Protected) (*evaluator.Conn, error) { return acquire(ctx, k.config.Evaluator, column) })
+		err := weigh(ctx, &k.sealer, func(column *rewrite.Protected) (*evaluator.Conn, error) {
+			return acquire(ctx, k.config.Evaluator, column)
+		})
 		if err != nil {
 			return err
 		}
