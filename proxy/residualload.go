@@ -62,7 +62,10 @@ func (r *residual) load(l *rewrite.Load) error {
 	t.text = make([]byte, 0, 256)
 	t.conv = x.facts.conv
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
-	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}
+	// What stands for a cell that cannot be opened must not come to be stored: rows of the tables that the statement changes are
+	// looked at one by one, see rowLoaded.
+	strict := r.write != nil && (t.target == nil || r.plan.Residual.Write.Insert != nil)
+	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps, strict: strict}
 	defer t.finish()
 	if err := t.fetch(); err != nil {
 		into.Abort()
