@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"time"
 
 	"latchkey/keystore"
@@ -21,6 +22,8 @@ type Protection struct {
 	// and 64 MiB. All statements together may open as many bytes as eight of them.
 	MaxRows  int
 	MaxBytes int64
+	// MaxTime bounds how long such a statement may take, its answer included. 0 means five minutes.
+	MaxTime time.Duration
 	// Services are the service keys.
 	Services *keystore.ServiceKeys
 	// Cache opens the account keys that clients push.
@@ -38,6 +41,8 @@ type Protection struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
+	// plaintext is what was read of columns that are being converted.
+	plaintext plaintextWatch
 	// loaded is what the statements of all sessions have open in the evaluator.
 	loaded budget
 }
@@ -49,6 +54,9 @@ type Account struct {
 	// Key is on the login's keyring from the beginning; nil for none. The Server retains it while it is in use.
 	Key *keystore.UserKey
 }
+
+// maxRows is MaxRows or its default.
+func (p *Protection) maxRows() int { return cmp.Or(p.MaxRows, defaultMaxRows) }
 
 func (p *Protection) now() func() time.Time {
 	if p.Now != nil {

@@ -383,6 +383,11 @@ func (in *inserter) sealValue(p *Protected, r insertRow, span [2]int) error {
 		return p.Conflict
 	}
 	v, ok := b.wholeValue(span[0], span[1])
+	if !ok || v.Kind != ValueNull {
+		if err := sealable(p); err != nil {
+			return err
+		}
+	}
 	if !ok {
 		return notPossible(p, "an expression as a value", "compute the value in the application and write it")
 	}
@@ -413,8 +418,14 @@ func (in *inserter) implied(p *Protected) (bool, error) {
 	if p.Conflict != nil {
 		return false, p.Conflict
 	}
-	if p.Nullable || p.Type.HasDefault || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
+	if p.Type.HasDefault {
+		return false, sealable(p)
+	}
+	if p.Nullable || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
 		return false, nil
+	}
+	if err := sealable(p); err != nil {
+		return false, err
 	}
 	if _, ok := p.Type.ImplicitDefault(); !ok || in.s.Select != nil {
 		return false, notPossible(p, "it has no default and the statement gives none", "give a value, or use a strict sql_mode")
@@ -528,8 +539,8 @@ func (in *inserter) fromSelect() error {
 
 // copied allows a cell to be copied into a column of the same context, for the same owner.
 func (in *inserter) copied(p *Protected, o *output, outs []output) error {
-	if p.Conflict != nil {
-		return p.Conflict
+	if err := sealable(p); err != nil {
+		return err
 	}
 	if !o.prot.SameContext(p) {
 		return notPossible(p, "a column of another context as the value", "read the value and write it")
@@ -552,8 +563,8 @@ func (in *inserter) copied(p *Protected, o *output, outs []output) error {
 
 // selectedLiteral seals a literal in the select list.
 func (in *inserter) selectedLiteral(p *Protected, o *output, outs []output) error {
-	if p.Conflict != nil {
-		return p.Conflict
+	if err := sealable(p); err != nil {
+		return err
 	}
 	sel, simple := in.s.Select.(*ast.SelectStmt)
 	if o.literal == nil || !simple || sel.Distinct || sel.GroupBy != nil || sel.Having != nil {

@@ -306,6 +306,14 @@ func (b *builder) aggregate(x *ast.AggregateFuncExpr, sc *scope) error {
 
 // searchable reports whether a tag predicate may stand over a column. positive is as in cond.
 func searchable(p *Protected, positive bool) error {
+	if p.Plaintext {
+		return notPossible(p, "the column may still hold plaintext, which has no search tag", "convert the rows with `latchkey migrate`")
+	}
+	return tagged(p, positive)
+}
+
+// tagged reports whether the cells of a column have tags that tell which of them a condition accepts. positive is as in cond.
+func tagged(p *Protected, positive bool) error {
 	if !p.Search {
 		return notPossible(p, "the column has no search tag", "set search: equality in the policy and convert the rows")
 	}

@@ -390,6 +390,9 @@ func (w *residualInserter) written(columns []*Column) error {
 			continue
 		}
 		if p := c.Protected; p != nil {
+			if err := sealable(p); err != nil {
+				return err
+			}
 			w.p.b.plan.Writes = append(w.p.b.plan.Writes, p)
 			if owner := ownerColumn(t, p); owner != nil {
 				w.target.Owner = owner.Name
@@ -523,8 +526,7 @@ func (w *residualInserter) assigned(a *ast.Assignment) error {
 	if err := w.value(c, a.Expr); err != nil {
 		return err
 	}
-	w.target.assign(w.p.b, t, c)
-	return nil
+	return w.target.assign(w.p.b, t, c)
 }
 
 // same tells whether an assignment leaves its column as it is.
@@ -632,6 +634,8 @@ func (d *derivedNames) plain(e ast.ExprNode) error {
 	switch {
 	case v.found != nil:
 		return plaintextInClear(v.found)
+	case v.kept:
+		return errKeptVariable()
 	case v.unsure:
 		return notUnderstood("a column that is not protected gets a value of a derived table or from * beside protected columns",
 			"name the columns, each with its table, or read the values first")
@@ -645,6 +649,8 @@ type taintFinder struct {
 	seen   map[ast.ExprNode]bool
 	found  *Protected
 	unsure bool
+	// kept: there is a variable that holds a protected value.
+	kept bool
 }
 
 // Enter implements ast.Visitor.
@@ -652,6 +658,8 @@ func (v *taintFinder) Enter(n ast.Node) (ast.Node, bool) {
 	switch x := n.(type) {
 	case *ast.ColumnName:
 		v.column(x)
+	case *ast.VariableExpr:
+		v.kept = v.kept || keptName(v.d.p.b.kept, FoldVariable(x.Name))
 	case *ast.SelectStmt:
 		if x.Fields == nil || v.d.p.exists[x] {
 			break

@@ -61,7 +61,7 @@ func (p *residualPlanner) residualWrite(n ast.StmtNode) error {
 
 // targets notes the tables and the condition of a write.
 func (p *residualPlanner) targets(refs *ast.TableRefsClause, where ast.ExprNode) (*queryBlock, error) {
-	q := &queryBlock{}
+	q := p.writing
 	p.blocks = append(p.blocks, q)
 	if refs == nil || refs.TableRefs == nil {
 		return nil, notUnderstood("a statement without a table", "")
@@ -140,7 +140,9 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 		}
 	}
 	u.of.need[FoldName(c.Name)] = true
-	t.assign(p.b, u.of.table, c)
+	if err := t.assign(p.b, u.of.table, c); err != nil {
+		return err
+	}
 	t.constrain(u.of, c.Name)
 	return nil
 }
@@ -166,14 +168,18 @@ func (t *WriteTarget) assignable(table *Table, c *Column, e ast.ExprNode) error 
 }
 
 // assign notes a column that the statement assigns.
-func (t *WriteTarget) assign(b *builder, table *Table, c *Column) {
+func (t *WriteTarget) assign(b *builder, table *Table, c *Column) error {
 	if c.Protected != nil {
+		if err := sealable(c.Protected); err != nil {
+			return err
+		}
 		b.plan.Writes = append(b.plan.Writes, c.Protected)
 		if owner := ownerColumn(table, c.Protected); owner != nil {
 			t.Owner = owner.Name
 		}
 	}
 	t.Columns = append(t.Columns, WriteColumn{Name: c.Name, Protected: c.Protected})
+	return nil
 }
 
 // moves adds the protected columns that follow their row when the statement gives it another owner.

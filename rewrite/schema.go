@@ -179,6 +179,12 @@ type Protected struct {
 	// AwayUnique says that the policy accepts such cells and that a UNIQUE key over the column, which could not see them, rules
 	// them out.
 	AwayUnique bool
+	// Plaintext says that the column may hold plaintext beside cells, while its rows are being converted. What is written is
+	// sealed all the same, and no condition over it is left to tags.
+	Plaintext bool
+	// PlaintextUnique says that a UNIQUE key is over a column with Plaintext: whether a new value is there already as plaintext,
+	// the backend cannot tell.
+	PlaintextUnique bool
 	// Annotated says that the column carries an annotation, so that its protection follows a rename or a copy.
 	Annotated bool
 	// Conflict is not nil where policy and annotation disagree or the physical column cannot hold cells: every touch is
@@ -189,9 +195,10 @@ type Protected struct {
 // String is `database.table.column`, for messages.
 func (c *Protected) String() string { return c.Database + "." + c.Table + "." + c.Column }
 
-// SameContext tells whether a cell of c may stand in d as it is: same derivation, same type, same kind of cell.
+// SameContext tells whether what stands in c may stand in d as it is: same derivation, same type, same kind of cell, and nothing
+// but cells.
 func (c *Protected) SameContext(d *Protected) bool {
-	return c.Context == d.Context && c.ServiceKey == d.ServiceKey && c.Search == d.Search &&
+	return !c.Plaintext && c.Context == d.Context && c.ServiceKey == d.ServiceKey && c.Search == d.Search &&
 		c.Type.String() == d.Type.String() && c.HasOnEmpty == d.HasOnEmpty && string(c.OnEmpty) == string(d.OnEmpty) &&
 		len(c.Bind) == 0 && len(d.Bind) == 0 && (!c.Away || d.Away)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"latchkey/proxy/wire"
 )
@@ -122,18 +123,19 @@ func appendField(dst, value []byte) []byte {
 	return append(dst, value[from:]...)
 }
 
-// flush writes what is waiting as one packet of the file.
+// flush writes what is waiting as packets of the file, none of them near max_allowed_packet, however long a value is.
 func (l *Load) flush() error {
 	if len(l.buf) == 0 {
 		return nil
 	}
 	w := &l.conn.Wire.Writer
-	err := w.Packet(l.buf)
-	if err == nil {
-		err = w.Flush()
+	for part := range slices.Chunk(l.buf, loadChunk) {
+		if err := w.Packet(part); err != nil {
+			return l.fail(err)
+		}
 	}
 	l.buf = l.buf[:0]
-	return l.fail(err)
+	return l.fail(w.Flush())
 }
 
 // fail notes the error that ended the load.

@@ -362,11 +362,6 @@ func (c *Column) uniqueAcross(t *Table) *rewrite.Index {
 	return nil
 }
 
-// searchable tells whether values of a protected column have search tags.
-func searchable(p *rewrite.Protected) bool {
-	return p != nil && p.Type != nil && p.Type.Searchable() == nil
-}
-
 func sameName(a, b string) bool { return rewrite.FoldName(a) == rewrite.FoldName(b) }
 
 func plural(n int, what string) string {

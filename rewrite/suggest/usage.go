@@ -35,20 +35,7 @@ type logged struct {
 // readUsage reads a log and plans its statements as if every column of the suggestion were searchable.
 func readUsage(schema *rewrite.Schema, s *Suggestion, o Options) (*Usage, error) {
 	policy := s.Policy()
-	foreseen := rewrite.Foresee(schema, policy, nil)
-	for _, tables := range policy.Databases {
-		for _, t := range tables {
-			for _, c := range t.Columns {
-				c.SearchEquality = true
-			}
-		}
-	}
-	for _, t := range s.Tables {
-		table := foreseen.Table(t.Database, t.Name)
-		for _, c := range t.Columns {
-			policy.Databases[t.Database][t.Name].Columns[c.Name].SearchEquality = searchable(table.Column(c.Name).Protected)
-		}
-	}
+	policy = rewrite.SearchEverything(rewrite.Foresee(schema, policy, nil), policy)
 	u := &Usage{equal: map[string]int{}, shapes: map[string]*logged{}, facts: rewrite.Facts{
 		Mode: o.Mode, Charset: rewrite.CharsetUTF8MB4, ServerVersion: schema.ServerVersion, MultiStatements: true,
 	}}
