@@ -577,7 +577,7 @@ func (c *Column) whole() bool {
 // returning refuses RETURNING.
 func (w *residualInserter) returning() error {
 	if w.p.b.parsed.Returning != nil {
-		return notUnderstood("RETURNING of rows whose values are computed over protected columns", "select them afterwards")
+		return refuse(CodeNotPossible, w.of.table.String(), "RETURNING of rows whose values are computed over protected columns", "select them afterwards")
 	}
 	return nil
 }
