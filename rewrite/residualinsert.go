@@ -458,6 +458,9 @@ func (w *residualInserter) keys() error {
 					"update the rows by their primary key")
 			}
 		}
+		if err := w.of.table.keyedWithPlaintext(x.Parts[0].Column); err != nil {
+			return err
+		}
 		w.in.Keys = append(w.in.Keys, x)
 	}
 	return nil
@@ -660,6 +663,8 @@ func (v *taintFinder) Enter(n ast.Node) (ast.Node, bool) {
 		v.column(x)
 	case *ast.VariableExpr:
 		v.kept = v.kept || keptName(v.d.p.b.kept, FoldVariable(x.Name))
+	case *paramMarker:
+		v.kept = v.kept || v.d.p.b.keptMarker(x)
 	case *ast.SelectStmt:
 		if x.Fields == nil || v.d.p.exists[x] {
 			break

@@ -169,7 +169,11 @@ func (t *WriteTarget) assignable(table *Table, c *Column, e ast.ExprNode) error 
 
 // assign notes a column that the statement assigns.
 func (t *WriteTarget) assign(b *builder, table *Table, c *Column) error {
-	if c.Protected != nil {
+	if c.Protected == nil {
+		if err := table.keyedWithPlaintext(c.Name); err != nil {
+			return err
+		}
+	} else {
 		if err := sealable(c.Protected); err != nil {
 			return err
 		}
