@@ -265,6 +265,15 @@ type InnerStatement struct {
 	Name string
 	// Using says that EXECUTE IMMEDIATE has a USING clause.
 	Using bool
+	// Args are what USING lists; nil where it lists others than user variables and literals.
+	Args []UsingArg
+}
+
+// UsingArg is one value of a USING clause.
+type UsingArg struct {
+	// Variable is the name of a user variable, without @; empty for a literal.
+	Variable string
+	From, To int
 }
 
 // ExecuteStatement is EXECUTE name [USING ...], or DEALLOCATE|DROP PREPARE name.
@@ -272,4 +281,6 @@ type ExecuteStatement struct {
 	Name       string
 	Using      bool
 	Deallocate bool
+	// Args are what USING lists; nil where it lists others than user variables and literals.
+	Args []UsingArg
 }

@@ -217,6 +217,8 @@ func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
 		v.column(x)
 	case *ast.VariableExpr:
 		v.kept = v.kept || keptName(v.p.b.kept, FoldVariable(x.Name))
+	case *paramMarker:
+		v.kept = v.kept || v.p.b.keptMarker(x)
 	case *ast.SelectStmt:
 		if x.Fields == nil || v.p.exists[x] {
 			break
