@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -29,7 +30,9 @@ type residual struct {
 	from, to int
 	execute  *wire.Execute
 	charset  string
-	more     bool
+	// using, when not nil, says that the statement is one of SQL-level PREPARE, and with which values it is executed.
+	using *usingValues
+	more  bool
 
 	conn   *evaluator.Conn
 	mirror *mirror
@@ -51,6 +54,9 @@ func (x *executor) residual(j *job) (ok bool, err error) {
 
 // runResidual carries out a residual statement and tells the client of what goes wrong.
 func (x *executor) runResidual(r *residual) (ok bool, err error) {
+	if r.st.Versioned() {
+		return false, x.refuse(errVersioned)
+	}
 	if x.tablesLocked {
 		return false, x.refuse(newFault(codeNotPossible, "the statement computes over protected columns, which is not possible under LOCK TABLES; use a transaction"))
 	}
@@ -73,6 +79,9 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	}
 	return r.answer()
 }
+
+// errVersioned is for a comment that the evaluator's server could read otherwise than the backend, when their versions differ.
+var errVersioned = newFault(codeNotUnderstood, "a statement that computes over protected columns has a comment for servers of a certain version; write it without")
 
 // followed notes what a statement that has succeeded means for residual statements.
 func (x *executor) followed(st *rewrite.Statement, plan *rewrite.Plan) {
@@ -161,7 +170,9 @@ func (r *residual) prepare() error {
 		return errNoEvaluator
 	}
 	var err error
-	if r.mirror, err = x.readMirror(askedOf(r.plan.Residual)); err != nil {
+	asked := askedOf(r.plan.Residual)
+	asked.variables = r.using.variables(asked.variables)
+	if r.mirror, err = x.readMirror(asked); err != nil {
 		return err
 	}
 	if r.mirror.zone == "" && (r.plan.Residual.Clock || r.timed()) {
@@ -191,21 +202,25 @@ func (r *residual) prepare() error {
 func (r *residual) timed() bool {
 	for i := range r.plan.Residual.Loads {
 		l := &r.plan.Residual.Loads[i]
-		for _, c := range l.Columns {
-			if isTimestamp(l.Table, &c) {
+		if w := r.plan.Residual.Write; w != nil && w.Insert != nil && !w.Insert.Duplicate && len(l.Fetch) == 0 {
+			if slices.ContainsFunc(w.Insert.Columns, func(c rewrite.WriteColumn) bool { return isTimestamp(l.Table, c.Name, c.Protected) }) {
 				return true
 			}
+			continue
+		}
+		if slices.ContainsFunc(l.Columns, func(c rewrite.LoadColumn) bool { return isTimestamp(l.Table, c.Name, c.Protected) }) {
+			return true
 		}
 	}
 	return false
 }
 
-// isTimestamp tells whether a loaded column is a TIMESTAMP.
-func isTimestamp(t *rewrite.Table, c *rewrite.LoadColumn) bool {
-	if c.Protected != nil {
-		return c.Protected.Type.Family() == logical.FamilyTimestamp
+// isTimestamp tells whether a column is a TIMESTAMP; protected is nil for a plain one.
+func isTimestamp(t *rewrite.Table, name string, protected *rewrite.Protected) bool {
+	if protected != nil {
+		return protected.Type.Family() == logical.FamilyTimestamp
 	}
-	column := t.Column(c.Name)
+	column := t.Column(name)
 	return column != nil && column.DataType == "timestamp"
 }
 
@@ -320,6 +335,13 @@ func (r *residual) send() (wire.ReplyKind, error) {
 	text, err := r.mirror.evaluatorText(r.st, r.plan.Residual, r.from, r.to, false)
 	if err != nil {
 		return 0, err
+	}
+	if r.using != nil {
+		prepare := r.x.appendText([]byte("PREPARE "+evaluatorName+" FROM "), text)
+		if _, err := r.conn.Exec(r.ctx, string(prepare)); err != nil {
+			return 0, err
+		}
+		text = r.using.execute()
 	}
 	if r.execute == nil {
 		return wire.ReplyQuery, r.conn.Send(append([]byte{byte(wire.ComQuery)}, text...))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,10 @@ var hostile = []string{
 	"SELECT UPPER(title) /*!100000 , SLEEP */ (100) FROM entries",
 	"SELECT UPPER(title), /*!SLE*/EP(100) FROM entries",
 	"SELECT UPPER(title) /*! , SLEEP(100) FROM entries",
+	"SELECT UPPER(title) /*M!100999 , SLEEP(100) */ FROM entries",
+	"SELECT UPPER(title) /*!999999 , SLEEP(100) */ FROM entries",
+	"SELECT UPPER(title) /*!100100 , id */ FROM entries",
+	"UPDATE entries SET title = UPPER(title) /*!110000 , body = SLEEP(100) */",
 	"SELECT UPPER(title) /*! /* */ , SLEEP(100) */ FROM entries",
 	// Strings that are not what they look like.
 	"SELECT UPPER(title), 'a\\' , SLEEP(100) , 'b' FROM entries",
@@ -125,7 +130,10 @@ var hostile = []string{
 	"INSERT INTO archive SELECT 77, UPPER(title), SLEEP(100) FROM entries WHERE id = 1",
 	"REPLACE INTO archive (id, title) VALUES (1, CONCAT(SLEEP(100), 'x'))",
 	"CREATE TABLE leaked AS SELECT UPPER(title) FROM entries",
-	// Bombs.
+}
+
+// bombs are small statements with large results, or long ones.
+var bombs = []string{
 	"WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT COUNT(*) FROM r, entries WHERE title LIKE 'a%%'",
 	"WITH RECURSIVE r AS (SELECT title AS t FROM entries UNION ALL SELECT CONCAT(t, t) FROM r) SELECT MAX(LENGTH(t)) FROM r",
 	"SELECT title REGEXP '^(a+)+$', REPEAT('a', 40) REGEXP '^(a|a)*b$' FROM entries",
@@ -135,9 +143,9 @@ var hostile = []string{
 	"SELECT LENGTH(CONCAT(REPEAT('x', 10000000), REPEAT('y', 10000000), title)) FROM entries",
 	"SELECT LENGTH(REPEAT(title, 16777216 / 5 - 1)), LENGTH(REPEAT(title, 16777216 / 5 + 1)) FROM entries WHERE id = 1",
 	"SELECT LENGTH(RPAD(title, 2000000000, 'x')), LENGTH(LPAD(title, 20000000, 'x')), LENGTH(SPACE(LENGTH(title) * 100000000)) FROM entries",
-	"SELECT LENGTH(GROUP_CONCAT(REPEAT(a.title, 10000), REPEAT(b.title, 10000))) FROM entries a, entries b, entries c, entries d",
+	"SELECT LENGTH(GROUP_CONCAT(REPEAT(a.title, 10000), REPEAT(b.title, 10000))) FROM entries a, entries b",
 	"SELECT LENGTH(REGEXP_REPLACE(REPEAT(title, 100000), '', REPEAT('y', 1000))) FROM entries",
-	"SELECT LENGTH(REPLACE(REPEAT(title, 1000000), 'a', REPEAT('y', 1000))) FROM entries",
+	"SELECT LENGTH(REPLACE(REPEAT(title, 10000), 'a', REPEAT('y', 10000))) FROM entries",
 	"SELECT JSON_VALID(CONCAT(REPEAT('[', 100000), LEFT(title, 0))) FROM entries",
 	"SELECT LENGTH(TO_BASE64(REPEAT(title, 3000000))), LENGTH(HEX(REPEAT(title, 3000000))) FROM entries",
 	"SELECT LENGTH(CONV(title, 36, 2)), LENGTH(EXPORT_SET(LENGTH(title), REPEAT('a', 1000000), REPEAT('b', 1000000))) FROM entries",
@@ -160,16 +168,17 @@ func TestHostileResidualStatements(t *testing.T) {
 	waitFor(t, "the evaluator", func() bool { return code(sealed, "SELECT UPPER(title) FROM entries") == 0 })
 	before := w.insideEvaluator(t)
 	refused, answered := 0, 0
-	for _, mode := range []string{"", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "IGNORE_SPACE", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,HIGH_NOT_PRECEDENCE,IGNORE_SPACE"} {
+	for m, mode := range []string{"", "ANSI_QUOTES,IGNORE_SPACE", "NO_BACKSLASH_ESCAPES", "ANSI,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE"} {
 		plain, sealed := w.conns(t, "?timeout=60s")
+		statements := hostile
+		if m == 0 {
+			statements = append(slices.Clone(hostile), bombs...) // they read alike in every mode
+		}
 		mustExec(t, plain, "SET sql_mode = '"+mode+"'")
 		mustExec(t, sealed, "SET sql_mode = '"+mode+"'")
-		for i, stmt := range hostile {
-			if mode != "" && i > 80 {
-				break // bombs read alike in every mode
-			}
+		for _, stmt := range statements {
 			stmt = strings.ReplaceAll(strings.ReplaceAll(stmt, "%s", file), "%%", "%")
-			for _, how := range []way{wayText, wayPrepared} {
+			for _, how := range []way{wayText, wayPrepared}[:max(1, 2-m)] {
 				mustExec(t, plain, "START TRANSACTION")
 				mustExec(t, sealed, "START TRANSACTION")
 				got := run(sealed, how, stmt, nil)
@@ -183,12 +192,14 @@ func TestHostileResidualStatements(t *testing.T) {
 					answered++
 					if strings.Contains(fmt.Sprint(got.Rows), "secret") || strings.Contains(strings.ToUpper(stmt), "SLEEP(") && !strings.ContainsAny(stmt, "'\"/") {
 						t.Errorf("[%s] %v: %s was answered: %v", mode, how, stmt, got.Rows)
-					} else if want := run(plain, how, stmt, nil); !reflect.DeepEqual(got, want) {
+						continue
+					}
+					want := run(plain, how, stmt, nil)
+					slices.SortFunc(got.Rows, slices.Compare[[]string])
+					slices.SortFunc(want.Rows, slices.Compare[[]string])
+					if !reflect.DeepEqual(got, want) {
 						t.Errorf("[%s] %v: %s\n got %.600s\nwant %.600s", mode, how, stmt, fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want))
 					}
-				}
-				if mode == "" {
-					t.Logf("%v %d %.90s", how, got.Code, stmt)
 				}
 				mustExec(t, plain, "ROLLBACK")
 				mustExec(t, sealed, "ROLLBACK")
