@@ -168,7 +168,7 @@ func TestHostileResidualStatements(t *testing.T) {
 	waitFor(t, "the evaluator", func() bool { return code(sealed, "SELECT UPPER(title) FROM entries") == 0 })
 	before := w.insideEvaluator(t)
 	refused, answered := 0, 0
-	for m, mode := range []string{"", "ANSI_QUOTES,IGNORE_SPACE", "NO_BACKSLASH_ESCAPES", "ANSI,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE"} {
+	for m, mode := range []string{"", "ANSI_QUOTES,IGNORE_SPACE", "ANSI,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE"} {
 		plain, sealed := w.conns(t, "?timeout=60s")
 		statements := hostile
 		if m == 0 {
@@ -176,13 +176,16 @@ func TestHostileResidualStatements(t *testing.T) {
 		}
 		mustExec(t, plain, "SET sql_mode = '"+mode+"'")
 		mustExec(t, sealed, "SET sql_mode = '"+mode+"'")
-		for _, stmt := range statements {
+		for i, stmt := range statements {
 			stmt = strings.ReplaceAll(strings.ReplaceAll(stmt, "%s", file), "%%", "%")
-			for _, how := range []way{wayText, wayPrepared}[:max(1, 2-m)] {
+			ways := []way{wayText}
+			if i < len(hostile) && m == 0 {
+				ways = append(ways, wayPrepared)
+			}
+			for _, how := range ways {
 				mustExec(t, plain, "START TRANSACTION")
 				mustExec(t, sealed, "START TRANSACTION")
 				got := run(sealed, how, stmt, nil)
-				w.onlyCells(t, stmt)
 				if got.Code != 0 {
 					refused++
 					if strings.Contains(got.Text, "i/o timeout") || got.Code == 1 {
@@ -206,6 +209,7 @@ func TestHostileResidualStatements(t *testing.T) {
 			}
 		}
 	}
+	w.onlyCells(t, "all")
 	if refused < 100 || answered < 20 {
 		t.Errorf("%d statements were refused and %d answered", refused, answered)
 	}
