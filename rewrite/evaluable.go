@@ -202,8 +202,16 @@ func (b *builder) insertedName(i int) bool {
 // client's. With an argument it sets the value.
 func (b *builder) mirroredID(i int) bool {
 	_, query := b.parsed.Node.(ast.ResultSetNode)
-	_, insert := b.parsed.Node.(*ast.InsertStmt)
-	return (query || insert) && FoldName(b.st.Name(i)) == "last_insert_id" && b.st.IsOp(i+2, OpRightParen)
+	insert, _ := b.parsed.Node.(*ast.InsertStmt)
+	if (!query && insert == nil) || FoldName(b.st.Name(i)) != "last_insert_id" {
+		return false
+	}
+	if insert != nil {
+		if at := b.lastOnDuplicate(insert); at >= 0 && i > at {
+			return true // the planner of the INSERT judges the argument
+		}
+	}
+	return b.st.IsOp(i+2, OpRightParen)
 }
 
 // readsSystem notes `@@name`, `@@scope.name` and `@@scope.name.part` at a token.
