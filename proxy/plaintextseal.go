@@ -14,7 +14,7 @@ import (
 // is sealed before the statement runs, which then finds cells that keep their bytes. The plaintext itself stands in no statement.
 
 // maxUnchanged bounds how many rows of a statement are sealed first.
-const maxUnchanged = 4096
+const maxUnchanged = 1 << 16
 
 // errUnchanged is for a value that is there already as plaintext, in a row that cannot be sealed on its own.
 func errUnchanged(column *rewrite.Protected) *fault {
