@@ -59,6 +59,9 @@ func (w *writeBack) store() error {
 	if err := s.guard(w.targets[0]); err != nil {
 		return err
 	}
+	if w.r.plan.Residual.Write.Returning {
+		return w.refused(s.returning(w.targets[0]))
+	}
 	return w.refused(s.addRows(w.targets[0]))
 }
 
@@ -109,6 +112,8 @@ type rowStore struct {
 	w      *writeBack
 	sealer *sealer
 	cell   []byte
+	// returned loads the new rows as the backend gives them back; nil unless the client wants them.
+	returned *tableLoad
 }
 
 func (w *writeBack) newStore() *rowStore {
