@@ -138,6 +138,9 @@ func (t *tableLoad) fetch() error {
 	if err == nil {
 		err = t.wrong
 	}
+	if err == nil && x.sideWarnings > 0 && r.write != nil {
+		err = r.write.warned()
+	}
 	if err == nil && len(t.defined) != len(t.load.Columns) {
 		err = errOrigin
 	}

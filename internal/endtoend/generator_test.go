@@ -230,11 +230,23 @@ func (g *generator) statement() trial {
 		{"generated: window", g.windowRows}, {"generated: join", g.joinRows}, {"generated: join", g.joinRows},
 		{"generated: subquery", g.subqueryRows}, {"generated: subquery", g.subqueryRows}, {"generated: set operation", g.setRows},
 		{"generated: cte and derived", g.derivedRows}, {"generated: update", g.updateRows}, {"generated: delete", g.deleteRows},
-		{"generated: insert", g.insertRows}, {"generated: upsert", g.upsertRows},
 	}
 	kind := kinds[g.r.IntN(len(kinds))]
-	made := trial{class: kind.class}
-	made.stmt = markers.ReplaceAllStringFunc(kind.make(), func(m string) string {
+	return g.finish(kind.class, kind.make())
+}
+
+// addition makes one statement that adds rows.
+func (g *generator) addition() trial {
+	if g.chance(50) {
+		return g.finish("generated: insert", g.insertRows())
+	}
+	return g.finish("generated: upsert", g.upsertRows())
+}
+
+// finish puts the parameters in order.
+func (g *generator) finish(class, stmt string) trial {
+	made := trial{class: class}
+	made.stmt = markers.ReplaceAllStringFunc(stmt, func(m string) string {
 		i, _ := strconv.Atoi(m[1 : len(m)-1])
 		made.args = append(made.args, g.args[i])
 		return "?"

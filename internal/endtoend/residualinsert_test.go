@@ -83,6 +83,7 @@ var computedInserts = []formCase{
 	{"errors", "INSERT INTO users (name, email) VALUES ('x', UPPER('ann@example.org'))", nil},
 	{"errors", "INSERT INTO archive (title) VALUES (UPPER('x'))", nil},
 	{"errors", "INSERT INTO archive (id, title) SELECT id, UPPER(title) FROM entries", nil},
+	{"errors", "INSERT INTO archive (id, title) SELECT id + 100, UPPER(name) FROM tags WHERE name >= 0.1", nil},
 	{"errors", "INSERT INTO archive (id, title) SELECT id + 100, REPEAT(title, 50) FROM entries", nil},
 	{"errors", "INSERT INTO archive (id, title) SELECT id + 100 FROM entries WHERE LENGTH(title) > 1", nil},
 	{"errors", "INSERT INTO users (name, email) SELECT name, LOWER(email) FROM users", nil},
