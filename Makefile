@@ -7,8 +7,9 @@ KEEP        ?=
 # The runtime erases what derivations of keys leave behind (docs/decisions/015): on top of what the program does itself.
 EXPERIMENT  ?= runtimesecret
 UPDATE      ?=
+PART        ?= proxy residual units
 
-.PHONY: build demo test check race fuzz bench install clean
+.PHONY: build demo test check race fuzz bench bench-proxy bench-residual bench-units install clean
 
 build: ## the program, in bin/
 	GOEXPERIMENT=$(EXPERIMENT) $(GO) build -trimpath -o bin/latchkey .
@@ -41,9 +42,17 @@ fuzz: install ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
-bench: ## direct, HAProxy and Latchkey side by side, then the parts alone; UPDATE=1 writes docs/performance.md
+bench: ## all of PART: proxy residual units; UPDATE=1 writes docs/performance.md
 	.ci/install server bench
+	$(MAKE) $(addprefix bench-,$(PART))
+
+bench-proxy: # direct, HAProxy and Latchkey side by side
 	$(GO) test -run '^$$' -bench '^BenchmarkProxy$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)
+
+bench-residual: # statements that the evaluator finishes, beside plaintext, over 1,000, 10,000 and 100,000 rows
+	$(GO) test -run '^$$' -bench '^BenchmarkResidual$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)
+
+bench-units: # the parts alone
 	$(GO) test -run '^$$' -bench . -benchtime 100ms $(GOTESTFLAGS) $$($(GO) list ./... | grep -v /internal/endtoend)
 
 clean:
