@@ -2,31 +2,41 @@ package evaluator
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"latchkey/proxy/wire"
 )
 
-// loadChunk is about how many bytes of rows go out with one write.
-const loadChunk = 64 << 10
+const (
+	// loadChunk is about how many bytes of rows go out with one request.
+	loadChunk = 64 << 10
+	// maxAhead is how many requests may wait for their replies: the server stores rows while the next ones are being opened.
+	maxAhead = 16
+)
 
-// Load streams rows into a table. No value becomes SQL: the server asks for a file, and the rows are its content.
-// https://mariadb.com/kb/en/load-data-infile/
+// Load streams rows into a table. No value becomes SQL: rows are parameters of one prepared INSERT, many rows a request. The
+// server has no text to take apart then, as it would with LOAD DATA. https://mariadb.com/kb/en/com_stmt_bulk_execute/
 type Load struct {
 	conn   *Conn
 	ctx    context.Context
 	stop   func() bool
 	fields int
-	buf    []byte
-	rows   uint64
-	bytes  uint64
-	err    error // the first one; the connection is broken then
+	// buf is the request being filled, which begins with head bytes; waiting is how many rows it has.
+	buf           []byte
+	head, waiting int
+	// sent has the rows of each request whose reply has not been read.
+	sent  []int
+	rows  uint64
+	bytes uint64
+	err   error // the first one; the connection is broken then
 }
 
 // Load starts loading into the named columns of a table, which may be a temporary one; the other columns get their defaults.
-// Values are text as MariaDB writes it: utf8mb4 for columns of characters, bytes for all others. The end of ctx breaks the
-// connection. The caller calls Close or Abort. An error of the server is an *Error.
+// Values are text as MariaDB writes it: utf8mb4 for columns of characters, bytes for all others. The connection's character set
+// must be utf8mb4, as that of a new session is. The end of ctx breaks the connection. The caller calls Close or Abort. An error
+// of the server is an *Error.
 func (c *Conn) Load(ctx context.Context, database, table string, columns []string) (*Load, error) {
 	c.count()
 	l := &Load{conn: c, ctx: ctx, fields: len(columns), buf: make([]byte, 0, loadChunk+loadChunk/4)}
@@ -37,37 +47,42 @@ func (c *Conn) Load(ctx context.Context, database, table string, columns []strin
 	return l, nil
 }
 
-// begin sends the statement and waits for the server to ask for the file.
+// begin prepares the statement.
 func (l *Load) begin(database, table string, columns []string) error {
 	c := l.conn
-	if err := c.query(loadStatement(database, table, columns)); err != nil {
+	c.buf = append(append(c.buf[:0], byte(wire.ComStmtPrepare)), loadStatement(database, table, columns)...)
+	if err := c.Wire.Send(c.buf); err != nil {
 		return err
 	}
-	p, err := c.Wire.Read(wire.MaxLogin)
-	if err != nil {
+	if err := c.drain(wire.ReplyPrepare); err != nil {
 		return err
 	}
-	if len(p.Payload) > 0 && p.Payload[0] == 0xff {
-		return serverError(p.Payload)
+	const withTypes = 128
+	l.buf = binary.LittleEndian.AppendUint32(append(l.buf, byte(wire.ComStmtBulkExecute)), c.reply.Prepared.Statement)
+	l.buf = binary.LittleEndian.AppendUint16(l.buf, withTypes)
+	for range columns {
+		l.buf = append(l.buf, byte(wire.TypeVarString), 0)
 	}
-	if len(p.Payload) == 0 || p.Payload[0] != 0xfb {
-		return &wire.IOError{Side: wire.BackendSide, Op: "read", Err: wire.ErrMalformed}
-	}
-	c.Wire.Writer.Seq = p.Seq + 1
+	l.head = len(l.buf)
 	return nil
 }
 
-// loadStatement builds the statement. The file's format is the default one, spelled out because it depends on sql_mode
-// otherwise. A user variable would lose a value's bytes if the column were of bits or characters, so every field is a column.
+// loadStatement builds the statement.
 func loadStatement(database, table string, columns []string) string {
-	dst := append([]byte("LOAD DATA LOCAL INFILE '' INTO TABLE "), quoteName(nil, database)...)
-	dst = quoteName(append(dst, '.'), table)
-	dst = append(dst, " CHARACTER SET utf8mb4 FIELDS TERMINATED BY x'09' ESCAPED BY x'5C' LINES TERMINATED BY x'0A' ("...)
+	dst := append([]byte("INSERT INTO "), quoteName(nil, database)...)
+	dst = append(quoteName(append(dst, '.'), table), " ("...)
 	for i, column := range columns {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = quoteName(dst, column)
+	}
+	dst = append(dst, ") VALUES ("...)
+	for i := range columns {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, '?')
 	}
 	return string(append(dst, ')'))
 }
@@ -80,14 +95,16 @@ func (l *Load) Row(values [][]byte) error {
 	if len(values) != l.fields {
 		return fmt.Errorf("a row of %d values for %d columns", len(values), l.fields)
 	}
-	for i, v := range values {
-		if i > 0 {
-			l.buf = append(l.buf, '\t')
+	const here, null = 0, 1 // indicators
+	for _, v := range values {
+		if v == nil {
+			l.buf = append(l.buf, null)
+			continue
 		}
-		l.buf = appendField(l.buf, v)
+		l.buf = wire.AppendLenencString(append(l.buf, here), v)
 		l.bytes += uint64(len(v))
 	}
-	l.buf = append(l.buf, '\n')
+	l.waiting++
 	l.rows++
 	if len(l.buf) < loadChunk {
 		return nil
@@ -95,45 +112,34 @@ func (l *Load) Row(values [][]byte) error {
 	return l.flush()
 }
 
-// appendField escapes what has a meaning in the file: the three special characters and NUL, and CR for the sake of nothing
-// but symmetry with what MariaDB writes itself.
-func appendField(dst, value []byte) []byte {
-	if value == nil {
-		return append(dst, '\\', 'N')
-	}
-	from := 0
-	for i, b := range value {
-		var escape byte
-		switch b {
-		case '\t':
-			escape = 't'
-		case '\n':
-			escape = 'n'
-		case '\\':
-			escape = '\\'
-		case 0:
-			escape = '0'
-		default:
-			continue
-		}
-		dst = append(append(dst, value[from:i]...), '\\', escape)
-		from = i + 1
-	}
-	return append(dst, value[from:]...)
-}
-
-// flush writes what is waiting as one packet of the file.
+// flush sends the rows that are waiting, and reads what the server says of those before if it is far behind.
 func (l *Load) flush() error {
-	if len(l.buf) == 0 {
+	if l.waiting == 0 {
 		return nil
 	}
-	w := &l.conn.Wire.Writer
-	err := w.Packet(l.buf)
-	if err == nil {
-		err = w.Flush()
+	err := l.conn.Wire.Send(l.buf)
+	clear(l.buf[l.head:])
+	l.buf = l.buf[:l.head]
+	l.sent = append(l.sent, l.waiting)
+	l.waiting = 0
+	if err == nil && len(l.sent) > maxAhead {
+		err = l.stored()
 	}
-	l.buf = l.buf[:0]
 	return l.fail(err)
+}
+
+// stored reads the reply to the first request that has none.
+func (l *Load) stored() error {
+	rows := l.sent[0]
+	l.sent = l.sent[:copy(l.sent, l.sent[1:])]
+	ok, err := l.conn.read(wire.ReplyExecute, nil)
+	if err != nil {
+		return err
+	}
+	if ok.AffectedRows != uint64(rows) || ok.Warnings > 0 {
+		return fmt.Errorf("%w: %d of %d rows, %d warnings", ErrNotLoaded, ok.AffectedRows, rows, ok.Warnings)
+	}
+	return nil
 }
 
 // fail notes the error that ended the load.
@@ -145,10 +151,14 @@ func (l *Load) fail(err error) error {
 	if l.ctx.Err() != nil {
 		l.err = l.ctx.Err()
 	}
+	if len(l.sent) > 0 {
+		// Replies that nobody will read.
+		l.conn.interrupt()
+	}
 	return l.err
 }
 
-// Close ends the file and waits until the server has all rows. A row that the server did not take is an error.
+// Close sends the last rows and waits until the server has all of them. A row that the server did not take is an error.
 func (l *Load) Close() error {
 	if l.err == nil && l.flush() == nil {
 		_ = l.fail(l.finish())
@@ -163,30 +173,17 @@ func (l *Load) Close() error {
 	return l.err
 }
 
-// finish sends the empty packet that ends the file and reads the reply.
+// finish reads the replies that are left and forgets the statement.
 func (l *Load) finish() error {
-	c := l.conn
-	if err := c.Wire.Packet(nil); err != nil {
-		return err
+	for len(l.sent) > 0 {
+		if err := l.stored(); err != nil {
+			return err
+		}
 	}
-	if err := c.Wire.Flush(); err != nil {
-		return err
-	}
-	p, err := c.Wire.Read(wire.MaxLogin)
-	if err != nil {
-		return err
-	}
-	if len(p.Payload) > 0 && p.Payload[0] == 0xff {
-		return serverError(p.Payload)
-	}
-	ok, err := wire.ParseOK(p.Payload, c.Caps)
-	if err != nil {
-		return &wire.IOError{Side: wire.BackendSide, Op: "read", Err: err}
-	}
-	if ok.AffectedRows != l.rows || ok.Warnings > 0 {
-		return fmt.Errorf("%w: %d of %d rows, %d warnings", ErrNotLoaded, ok.AffectedRows, l.rows, ok.Warnings)
-	}
-	return nil
+	// The request has no reply: it goes out with the next one.
+	w := &l.conn.Wire.Writer
+	w.Seq = 0
+	return w.Packet(append([]byte{byte(wire.ComStmtClose)}, l.buf[1:5]...))
 }
 
 // ErrNotLoaded reports rows that the server did not store as they were given.

@@ -132,7 +132,7 @@ func (s *server) bootstrap(ctx context.Context, as *account, settings Settings) 
 // spawn starts the process. Its goroutine keeps the thread that started it until the process ends, since the kernel sends the
 // parent-death signal when that thread, not the whole parent, goes away.
 func (s *server) spawn(as *account, settings Settings) error {
-	cmd := exec.Command(s.binary, append(s.options(settings), "--local-infile=1",
+	cmd := exec.Command(s.binary, append(s.options(settings), "--local-infile=0",
 		"--socket="+s.storage.socket(), "--pid-file="+s.storage.data()+"/pid",
 		"--max-connections="+strconv.Itoa(2*s.config.Connections+reserve), "--thread-cache-size="+strconv.Itoa(s.config.Connections),
 		"--max-allowed-packet=1G", "--net-buffer-length=16K", "--wait-timeout=31536000", "--max-prepared-stmt-count=1048576")...)
