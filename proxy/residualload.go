@@ -58,10 +58,16 @@ func (r *residual) load(l *rewrite.Load) error {
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
 	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}
 	defer t.finish()
+	fetched := false
+	defer func() {
+		if !fetched {
+			into.Abort()
+		}
+	}()
 	if err := t.fetch(); err != nil {
-		into.Abort()
 		return err
 	}
+	fetched = true
 	return r.inside(into.Close())
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"latchkey/proxy/wire"
 )
@@ -12,25 +13,36 @@ import (
 const (
 	// loadChunk is about how many bytes of rows go out with one request.
 	loadChunk = 64 << 10
-	// maxAhead is how many requests may wait for their replies: the server stores rows while the next ones are being opened.
-	maxAhead = 16
+	// maxAhead is how many requests may wait for their replies, and maxFilled how many for being sent.
+	maxAhead  = 16
+	maxFilled = 4
 )
 
 // Load streams rows into a table. No value becomes SQL: rows are parameters of one prepared INSERT, many rows a request. The
 // server has no text to take apart then, as it would with LOAD DATA. https://mariadb.com/kb/en/com_stmt_bulk_execute/
+//
+// Requests are sent by a goroutine of their own, so that the server stores rows while the next ones are being opened; it ends
+// with Close or Abort.
 type Load struct {
 	conn   *Conn
 	ctx    context.Context
 	stop   func() bool
 	fields int
-	// buf is the request being filled, which begins with head bytes; waiting is how many rows it has.
-	buf           []byte
-	head, waiting int
-	// sent has the rows of each request whose reply has not been read.
-	sent  []int
-	rows  uint64
-	bytes uint64
-	err   error // the first one; the connection is broken then
+	// head begins each request.
+	head []byte
+	// filling is the request being filled; filled wait to be sent, and free have been.
+	filling      loadRequest
+	filled, free chan loadRequest
+	sender       loadSender
+	rows         uint64
+	bytes        uint64
+	err          error // the first one; the connection is broken then
+}
+
+// loadRequest is one request and how many rows it has.
+type loadRequest struct {
+	buf  []byte
+	rows int
 }
 
 // Load starts loading into the named columns of a table, which may be a temporary one; the other columns get their defaults.
@@ -39,11 +51,13 @@ type Load struct {
 // of the server is an *Error.
 func (c *Conn) Load(ctx context.Context, database, table string, columns []string) (*Load, error) {
 	c.count()
-	l := &Load{conn: c, ctx: ctx, fields: len(columns), buf: make([]byte, 0, loadChunk+loadChunk/4)}
+	l := &Load{conn: c, ctx: ctx, fields: len(columns), filled: make(chan loadRequest, maxFilled), free: make(chan loadRequest, maxFilled+2)}
 	if err := c.with(ctx, func() error { return l.begin(database, table, columns) }); err != nil {
 		return nil, err
 	}
 	l.stop = context.AfterFunc(ctx, c.Kill)
+	l.sender = loadSender{conn: c, done: make(chan struct{})}
+	go l.sender.run(l.filled, l.free)
 	return l, nil
 }
 
@@ -58,12 +72,11 @@ func (l *Load) begin(database, table string, columns []string) error {
 		return err
 	}
 	const withTypes = 128
-	l.buf = binary.LittleEndian.AppendUint32(append(l.buf, byte(wire.ComStmtBulkExecute)), c.reply.Prepared.Statement)
-	l.buf = binary.LittleEndian.AppendUint16(l.buf, withTypes)
+	l.head = binary.LittleEndian.AppendUint32([]byte{byte(wire.ComStmtBulkExecute)}, c.reply.Prepared.Statement)
+	l.head = binary.LittleEndian.AppendUint16(l.head, withTypes)
 	for range columns {
-		l.buf = append(l.buf, byte(wire.TypeVarString), 0)
+		l.head = append(l.head, byte(wire.TypeVarString), 0)
 	}
-	l.head = len(l.buf)
 	return nil
 }
 
@@ -95,73 +108,69 @@ func (l *Load) Row(values [][]byte) error {
 	if len(values) != l.fields {
 		return fmt.Errorf("a row of %d values for %d columns", len(values), l.fields)
 	}
+	if l.filling.buf == nil {
+		l.next()
+	}
 	const here, null = 0, 1 // indicators
+	buf := l.filling.buf
 	for _, v := range values {
 		if v == nil {
-			l.buf = append(l.buf, null)
+			buf = append(buf, null)
 			continue
 		}
-		l.buf = wire.AppendLenencString(append(l.buf, here), v)
+		buf = wire.AppendLenencString(append(buf, here), v)
 		l.bytes += uint64(len(v))
 	}
-	l.waiting++
+	l.filling.buf = buf
+	l.filling.rows++
 	l.rows++
-	if len(l.buf) < loadChunk {
+	if len(buf) < loadChunk {
 		return nil
 	}
 	return l.flush()
 }
 
-// flush sends the rows that are waiting, and reads what the server says of those before if it is far behind.
-func (l *Load) flush() error {
-	if l.waiting == 0 {
-		return nil
+// next begins a request, in memory that has been sent if there is any.
+func (l *Load) next() {
+	select {
+	case used := <-l.free:
+		l.filling.buf = used.buf[:0]
+	default:
+		l.filling.buf = make([]byte, 0, loadChunk+loadChunk/4)
 	}
-	err := l.conn.Wire.Send(l.buf)
-	clear(l.buf[l.head:])
-	l.buf = l.buf[:l.head]
-	l.sent = append(l.sent, l.waiting)
-	l.waiting = 0
-	if err == nil && len(l.sent) > maxAhead {
-		err = l.stored()
-	}
-	return l.fail(err)
+	l.filling.buf, l.filling.rows = append(l.filling.buf, l.head...), 0
 }
 
-// stored reads the reply to the first request that has none.
-func (l *Load) stored() error {
-	rows := l.sent[0]
-	l.sent = l.sent[:copy(l.sent, l.sent[1:])]
-	ok, err := l.conn.read(wire.ReplyExecute, nil)
-	if err != nil {
-		return err
+// flush hands the rows that are waiting to the sender.
+func (l *Load) flush() error {
+	if l.filling.buf == nil {
+		return nil
 	}
-	if ok.AffectedRows != uint64(rows) || ok.Warnings > 0 {
-		return fmt.Errorf("%w: %d of %d rows, %d warnings", ErrNotLoaded, ok.AffectedRows, rows, ok.Warnings)
+	l.filled <- l.filling
+	l.filling = loadRequest{}
+	if l.sender.failed.Load() {
+		return l.end()
 	}
 	return nil
 }
 
-// fail notes the error that ended the load.
-func (l *Load) fail(err error) error {
-	if err == nil {
-		return nil
-	}
-	l.err = l.conn.note(err)
-	if l.ctx.Err() != nil {
-		l.err = l.ctx.Err()
-	}
-	if len(l.sent) > 0 {
-		// Replies that nobody will read.
-		l.conn.interrupt()
+// end waits for the sender and notes the error that ended the load, if any.
+func (l *Load) end() error {
+	close(l.filled)
+	<-l.sender.done
+	if err := l.sender.err; err != nil {
+		l.err = l.conn.note(err)
+		if l.ctx.Err() != nil {
+			l.err = l.ctx.Err()
+		}
 	}
 	return l.err
 }
 
 // Close sends the last rows and waits until the server has all of them. A row that the server did not take is an error.
 func (l *Load) Close() error {
-	if l.err == nil && l.flush() == nil {
-		_ = l.fail(l.finish())
+	if l.err == nil && l.flush() == nil && l.end() == nil {
+		l.err = l.forget()
 	}
 	if !l.stop() && l.err == nil {
 		l.err = l.ctx.Err()
@@ -173,17 +182,11 @@ func (l *Load) Close() error {
 	return l.err
 }
 
-// finish reads the replies that are left and forgets the statement.
-func (l *Load) finish() error {
-	for len(l.sent) > 0 {
-		if err := l.stored(); err != nil {
-			return err
-		}
-	}
-	// The request has no reply: it goes out with the next one.
+// forget closes the statement. The request has no reply: it goes out with the next one.
+func (l *Load) forget() error {
 	w := &l.conn.Wire.Writer
 	w.Seq = 0
-	return w.Packet(append([]byte{byte(wire.ComStmtClose)}, l.buf[1:5]...))
+	return w.Packet(append([]byte{byte(wire.ComStmtClose)}, l.head[1:5]...))
 }
 
 // ErrNotLoaded reports rows that the server did not store as they were given.
@@ -193,8 +196,77 @@ var ErrNotLoaded = errors.New("rows were not loaded into the evaluator as they a
 func (l *Load) Abort() {
 	l.stop()
 	l.conn.interrupt()
+	if l.err == nil {
+		_ = l.end()
+	}
 	l.err = ErrUnavailable
+	clear(l.filling.buf)
 }
 
-// Rows says how many rows and bytes of values have been added.
-func (l *Load) Rows() (rows, bytes uint64) { return l.rows, l.bytes }
+// loadSender sends requests and reads their replies. It has the connection to itself until it is done.
+type loadSender struct {
+	conn *Conn
+	// sent has the rows of each request whose reply has not been read.
+	sent []int
+	// failed says that err is set; err may be read when done is closed.
+	failed atomic.Bool
+	err    error
+	done   chan struct{}
+}
+
+// run sends what is filled until there is no more. After an error it takes requests and sends none.
+func (s *loadSender) run(filled <-chan loadRequest, free chan<- loadRequest) {
+	defer close(s.done)
+	for r := range filled {
+		if s.err == nil {
+			s.fail(s.send(r))
+		}
+		clear(r.buf)
+		select {
+		case free <- r:
+		default:
+		}
+	}
+	for s.err == nil && len(s.sent) > 0 {
+		s.fail(s.stored())
+	}
+}
+
+// fail notes an error.
+func (s *loadSender) fail(err error) {
+	if err == nil {
+		return
+	}
+	s.err = err
+	s.failed.Store(true)
+	if len(s.sent) > 0 {
+		// Replies that nobody will read.
+		s.conn.interrupt()
+	}
+}
+
+// send sends one request, and reads what the server says of an earlier one if it is far behind.
+func (s *loadSender) send(r loadRequest) error {
+	if err := s.conn.Wire.Send(r.buf); err != nil {
+		return err
+	}
+	s.sent = append(s.sent, r.rows)
+	if len(s.sent) > maxAhead {
+		return s.stored()
+	}
+	return nil
+}
+
+// stored reads the reply to the first request that has none.
+func (s *loadSender) stored() error {
+	rows := s.sent[0]
+	s.sent = s.sent[:copy(s.sent, s.sent[1:])]
+	ok, err := s.conn.read(wire.ReplyExecute, nil)
+	if err != nil {
+		return err
+	}
+	if ok.AffectedRows != uint64(rows) || ok.Warnings > 0 {
+		return fmt.Errorf("%w: %d of %d rows, %d warnings", ErrNotLoaded, ok.AffectedRows, rows, ok.Warnings)
+	}
+	return nil
+}
