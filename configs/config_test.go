@@ -189,11 +189,11 @@ databases:
 }
 
 func TestWhatIsNotAvailableIsSaidNotIgnored(t *testing.T) {
-	c, err := Parse("c.yaml", []byte("databases: {d: {t: {columns: {c: {plaintext: accept}}}}}\n"))
+	c, err := Parse("c.yaml", []byte("keystore: {service_keys: {k: /k}}\ndatabases: {d: {t: {columns: {c: {key: \"service:k\", bind: [a]}}}}}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "c.yaml:1:46: databases.d.t.columns.c.plaintext: accept is not available in this version"
+	want := "c.yaml:2:59: databases.d.t.columns.c.bind is not available in this version"
 	if got := c.Unavailable().Error(); got != want {
 		t.Errorf("Unavailable:\n%s\nwant:\n%s", got, want)
 	}

@@ -173,9 +173,7 @@ func (d *document) column(e entry, c *Config) *rewrite.ColumnPolicy {
 		"locked": func(n ast.Node, path string) { d.locked(n, path, p) },
 		"plaintext": func(n ast.Node, path string) {
 			v, _ := d.choice(n, path, "reject", "accept")
-			if p.PlaintextAccept = v == "accept"; p.PlaintextAccept {
-				d.unavailable(c, n, path+": accept")
-			}
+			p.PlaintextAccept = v == "accept"
 		},
 		"pad": d.setInt(&p.Pad, 0, maxPad),
 	})

@@ -64,12 +64,7 @@ type status struct {
 	// Evaluator is left out where nothing is protected.
 	Evaluator *evaluator.Status `json:"evaluator,omitempty"`
 	// Report is left out where the whole policy is enforced.
-	Report *reportStatus `json:"report,omitempty"`
-}
-
-// reportStatus is what /status shows of the report: at most maxReported statements.
-type reportStatus struct {
-	Statements []reportedStatement `json:"statements"`
+	Report *Report `json:"report,omitempty"`
 }
 
 func (s *Server) status() status {
@@ -85,10 +80,13 @@ func (s *Server) status() status {
 	}
 	if p := s.config.Protection; p != nil && p.Evaluator != nil {
 		now := p.Evaluator.Status()
-		st.Evaluator = &now
+		// It is not started where nothing is protected yet.
+		if current := p.Schema.current.Load(); now.Starts > 0 || current == nil || protects(current) {
+			st.Evaluator = &now
+		}
 	}
 	if p := s.config.Protection; p != nil && p.Schema != nil && p.Schema.reports.Load() {
-		st.Report = &reportStatus{Statements: s.report.list()}
+		st.Report = s.report.list(p.Schema.current.Load(), p.maxRows())
 	}
 	for _, session := range s.appendSessions(nil) {
 		st.Sessions++

@@ -267,7 +267,7 @@ func appendHex(dst, b []byte) []byte {
 // open opens a cell of kind a: its value, valid until the next call, and the user key on the keyring that it belongs to. user
 // is nil when the cell is of another kind, or its key is not here.
 func (s *settler) open(column *rewrite.Protected, b []byte) (canonical []byte, user *keystore.UserKey, err error) {
-	if len(b) == 0 {
+	if _, plain := plaintextOf(column, b); plain || len(b) == 0 {
 		return nil, nil, nil
 	}
 	h, err := cell.Parse(b)

@@ -417,6 +417,9 @@ func (b *before) check(column *rewrite.Protected, old, fresh []byte, owner rowOw
 	if old == nil {
 		return false, nil
 	}
+	if plain, ok := plaintextOf(column, old); ok {
+		return false, b.readable(column, plain)
+	}
 	if len(old) == 0 {
 		return fresh != nil && column.HasOnEmpty && column.OnEmpty != nil && bytes.Equal(fresh, column.OnEmpty), nil
 	}
@@ -450,6 +453,15 @@ func (b *before) check(column *rewrite.Protected, old, fresh []byte, owner rowOw
 		return false, nil
 	}
 	return b.staysWith(column, old, owner)
+}
+
+// readable refuses to write over what is neither a cell nor plaintext of the column.
+func (b *before) readable(column *rewrite.Protected, plain []byte) error {
+	if column.OverwriteAllow {
+		return nil
+	}
+	_, err := b.opener.canonicalOfPlaintext(column, plain)
+	return err
 }
 
 // runBefore runs the query of old cells that is in r.

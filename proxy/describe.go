@@ -65,7 +65,7 @@ func (d *description) event(event wire.Event, payload []byte, r *wire.Reply) err
 		if err != nil {
 			return err
 		}
-		d.failed = &backendError{scrubError(e)}
+		d.failed = &backendError{ERR: scrubError(e)}
 	case wire.EventPrepareOK:
 		d.statement = r.Prepared.Statement
 	case wire.EventColumn:

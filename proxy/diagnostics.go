@@ -58,6 +58,8 @@ type ownWarnings struct {
 	list []diagnosis
 	// total is how many there were; list has the first of them.
 	total int
+	// private says that the texts may quote what the backend must not see.
+	private bool
 	// guards are parts of the texts of warnings that the backend gives in place of some of these, and hidden is how many.
 	guards []string
 	hidden int
@@ -92,6 +94,13 @@ func (x *executor) failedAbout(e wire.ERR, about ownWarnings) {
 		x.area = diagnosticsArea{own: about, merged: true}
 	}
 	x.diagnostics.rowCount, x.diagnostics.sideRan = -1, true
+}
+
+// failedPrivately is failed for an error whose text may quote what the backend must not see.
+func (x *executor) failedPrivately(e wire.ERR) {
+	x.failedAbout(e, ownWarnings{})
+	x.area = diagnosticsArea{merged: true, own: ownWarnings{total: 1, private: true,
+		list: []diagnosis{{level: levelError, code: e.Code, message: string(e.Message)}}}}
 }
 
 // endsWarnings tells whether a statement ends the warnings of the one before it. Those that use no table and do not fail leave
@@ -365,11 +374,23 @@ func (x *executor) recount(st *rewrite.Statement, plan *rewrite.Plan) error {
 	own := &x.area.own
 	switch {
 	case own.total == 1 && len(own.list) == 1:
-		return x.sideExec(signal("01000", own.list[0].code, own.list[0].message))
+		return x.signalOnly(own)
 	case slices.ContainsFunc(own.list, func(d diagnosis) bool { return d.level == levelError }) && (namesWord(st, "ERRORS") || namesWord(st, "ERROR_COUNT")):
 		return errWarnings
 	case plan.Kind == "GET" && namesWord(st, "CONDITION"), own.total > maxRecounted:
 		return errWarnings
 	}
 	return x.sideExec([]byte("DO " + strings.Repeat("CAST('a' AS INT),", own.total-1) + "CAST('a' AS INT)"))
+}
+
+// signalOnly makes the backend's area hold the only diagnosis of own.
+func (x *executor) signalOnly(own *ownWarnings) error {
+	d := own.list[0]
+	if own.private {
+		d.message = withheld(wire.ERR{Code: d.code, Message: d.message}).Message
+	}
+	if d.level == levelError {
+		return x.raise(wire.ERR{Code: d.code, Message: d.message})
+	}
+	return x.sideExec(signal("01000", d.code, d.message))
 }

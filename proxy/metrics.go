@@ -39,7 +39,7 @@ type metrics struct {
 
 	clientReceived, clientSent, backendReceived, backendSent prometheus.Counter
 
-	cellsSealed, cellsOpened, cellsFailed prometheus.Counter
+	cellsSealed, cellsOpened, cellsFailed, cellsPlain prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them; with a nil registerer they only count.
@@ -57,7 +57,7 @@ func newMetrics(reg prometheus.Registerer, plans *rewrite.CacheStats) *metrics {
 	}
 	const (
 		bytesName, bytesHelp = "bytes_total", "Bytes moved, by the connection and the direction seen from the proxy; inside TLS."
-		cellsName, cellsHelp = "cells_total", "Cells sealed, opened, and found damaged or forged (9703)."
+		cellsName, cellsHelp = "cells_total", "Cells sealed, opened, and found damaged or forged (9703), and plaintext read from columns that are being converted."
 		plansName, plansHelp = "plan_lookups_total", "Look-ups in the plan cache, by result."
 	)
 	bytes := func(side, direction string) prometheus.Counter {
@@ -86,6 +86,7 @@ func newMetrics(reg prometheus.Registerer, plans *rewrite.CacheStats) *metrics {
 		cellsSealed:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "sealed"}),
 		cellsOpened:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "opened"}),
 		cellsFailed:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "failed"}),
+		cellsPlain:      counter(cellsName, cellsHelp, prometheus.Labels{"result": "plaintext"}),
 	}
 	for result, count := range map[string]*atomic.Uint64{"hit": &plans.Hits, "miss": &plans.Misses} {
 		all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
 	"latchkey/proxy/evaluator"
 	"latchkey/proxy/wire"
+	"latchkey/rewrite"
 )
 
 // mirror is what the evaluator's session takes over from the client's: whatever decides what a query answers.
@@ -22,6 +24,10 @@ type mirror struct {
 	now string
 	// isolation is the transaction isolation level.
 	isolation string
+	// session has, for each expression of rewrite.SessionRead, what is written in its place. thread is the client's thread id as
+	// an assignment, empty where nothing reads it; it has to be made before there are temporary tables, which belong to it.
+	session map[string]sessionValue
+	thread  string
 }
 
 // mirroredVariable is a session variable that a query's answer depends on.
@@ -41,18 +47,38 @@ var mirroredVariables = []mirroredVariable{
 	{"check_constraint_checks", false}, {"sql_safe_updates", false},
 }
 
+// constants are the two variables of the evaluator that stand for Booleans of the client's session.
+const constants = ",sql_warnings=0,unique_checks=1"
+
 // Further columns of the mirror's query, behind the variables.
 const (
 	mirrorNow = iota
 	mirrorIsolation
 	mirrorFoundRows
 	mirrorRowCount
-	mirrorMore // user variables: value, collation, and the variable itself for its type
+	mirrorMore // user variables: value, collation, and the variable itself for its type; then expressions: value, and itself
 )
 
-// mirrorQuery reads a session's mirror and user variables. It names no table, so it leaves the warnings alone. Text is binary,
+// asked are what a statement reads of the session beside what every mirror has.
+type asked struct {
+	// variables are names of user variables; expressions are those of rewrite.SessionRead, each once.
+	variables, expressions []string
+}
+
+// askedOf gives what a residual statement reads.
+func askedOf(plan *rewrite.ResidualPlan) asked {
+	a := asked{variables: plan.Variables}
+	for i := range plan.Session {
+		if ask := plan.Session[i].Ask; !slices.Contains(a.expressions, ask) {
+			a.expressions = append(a.expressions, ask)
+		}
+	}
+	return a
+}
+
+// mirrorQuery reads a session's mirror and what else is asked. It names no table, so it leaves the warnings alone. Text is binary,
 // or it would come in character_set_results.
-func mirrorQuery(variables []string) []byte {
+func mirrorQuery(a asked) []byte {
 	var b []byte
 	b = append(b, "SELECT "...)
 	for _, v := range mirroredVariables {
@@ -63,29 +89,32 @@ func mirrorQuery(variables []string) []byte {
 		}
 	}
 	b = append(b, "@@timestamp,CAST(@@tx_isolation AS BINARY),FOUND_ROWS(),ROW_COUNT()"...)
-	for _, name := range variables {
+	for _, name := range a.variables {
 		v := "@" + quoteName(name)
 		b = append(b, (",CAST(" + v + " AS BINARY),CAST(COLLATION(" + v + ") AS BINARY)," + v)...)
+	}
+	for _, e := range a.expressions {
+		b = append(b, (",CAST(" + e + " AS BINARY)," + e)...)
 	}
 	return b
 }
 
 // readMirror reads the mirror of the session as it is now.
-func (x *executor) readMirror(variables []string) (*mirror, error) {
+func (x *executor) readMirror(a asked) (*mirror, error) {
 	if x.facts.stale || x.facts.staleDatabase {
 		if err := x.refresh(); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range variables {
+	for _, name := range a.variables {
 		if !asciiOnly(name) {
 			return nil, newFault(codeNotPossible, "the name of a user variable is not ASCII; give it another")
 		}
 	}
 	var row [][]byte
-	columns := make([]wire.Column, 0, len(mirroredVariables)+mirrorMore+3*len(variables))
-	err := x.side(mirrorQuery(variables), func(_ int, d *wire.Column) {
-		columns = append(columns, wire.Column{Charset: d.Charset, Type: d.Type, Flags: d.Flags})
+	columns := make([]wire.Column, 0, len(mirroredVariables)+mirrorMore+3*len(a.variables)+2*len(a.expressions))
+	err := x.side(mirrorQuery(a), func(_ int, d *wire.Column) {
+		columns = append(columns, wire.Column{Charset: d.Charset, Type: d.Type, Flags: d.Flags, Length: d.Length, Decimals: d.Decimals})
 	}, func(values [][]byte) error {
 		row = row[:0]
 		for _, v := range values {
@@ -102,15 +131,44 @@ func (x *executor) readMirror(variables []string) (*mirror, error) {
 	rest := row[len(mirroredVariables):]
 	x.diagnostics.disturbed(rest[mirrorFoundRows], rest[mirrorRowCount])
 	m := &mirror{zone: x.facts.zone, database: x.facts.Database, now: numberText(rest[mirrorNow]), isolation: string(rest[mirrorIsolation])}
-	m.statement = "SET timestamp=" + m.now
+	m.statement = "SET timestamp=" + m.now + constants
 	for i, v := range mirroredVariables {
 		m.statement += "," + v.name + "=" + v.literal(row[i])
 	}
-	for i, name := range variables {
-		at := len(mirroredVariables) + mirrorMore + 3*i
+	at := len(mirroredVariables) + mirrorMore
+	for _, name := range a.variables {
 		m.statement += ",@" + quoteName(name) + "=" + variableLiteral(row[at], string(row[at+1]), &columns[at+2])
+		at += 3
+	}
+	for _, ask := range a.expressions {
+		if err := x.mirrorExpression(m, ask, row[at+1], row[at], &columns[at+1]); err != nil {
+			return nil, err
+		}
+		at += 2
 	}
 	return m, nil
+}
+
+// mirrorExpression takes over what the backend has answered to an expression, as it came and as binary text. What the statement
+// before this one did is not what the backend says after requests of the proxy's own.
+func (x *executor) mirrorExpression(m *mirror, ask string, value, text []byte, d *wire.Column) error {
+	switch ask {
+	case "FOUND_ROWS()":
+		value = strconv.AppendUint(nil, x.diagnostics.foundRows, 10)
+	case "ROW_COUNT()":
+		value = strconv.AppendInt(nil, x.diagnostics.rowCount, 10)
+	case "CONNECTION_ID()":
+		m.thread = ",pseudo_thread_id=" + numberText(value)
+	}
+	v, err := newSessionValue(ask, value, text, d)
+	if err != nil {
+		return err
+	}
+	if m.session == nil {
+		m.session = make(map[string]sessionValue)
+	}
+	m.session[ask] = v
+	return nil
 }
 
 // literal writes the value of a variable as it came.
@@ -183,7 +241,7 @@ func evaluatorError(err error) error {
 	var e *evaluator.Error
 	switch {
 	case errors.As(err, &e):
-		return &backendError{wire.ERR{Code: e.Code, State: e.State, Message: e.Message}}
+		return &backendError{ERR: wire.ERR{Code: e.Code, State: e.State, Message: e.Message}, private: true}
 	case errors.Is(err, evaluator.ErrUnavailable):
 		return errNoEvaluator
 	}

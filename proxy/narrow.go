@@ -14,8 +14,13 @@ import (
 // loosely renders a range condition, or TRUE where one of its values has no tag or no key is here to compute it with.
 func (r *renderer) loosely(p *rewrite.Piece) error {
 	out, binds, cells := len(r.out), len(r.binds), len(r.cell)
+	if p.Column.Plaintext {
+		r.out = append(append(append(r.out, '('), rewrite.PlaintextCondition(p.Left)...), " OR "...)
+	}
 	if r.rangeCondition(p) != nil {
 		r.out, r.binds, r.cell = append(r.out[:out], "TRUE"...), r.binds[:binds], r.cell[:cells]
+	} else if p.Column.Plaintext {
+		r.out = append(r.out, ')')
 	}
 	return nil
 }

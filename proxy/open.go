@@ -48,6 +48,8 @@ type opener struct {
 	canonical  []byte
 	// opened and failed count cells for the metrics.
 	opened, failed uint64
+	// plain counts the values that were plaintext, by column; nil for none.
+	plain map[*rewrite.Protected]int
 }
 
 // openColumn is what the opener keeps about one protected result column.
@@ -241,6 +243,10 @@ func (o *opener) unreadable(column *rewrite.Protected, err error) error {
 
 // canonicalOf opens one physical value. The result is valid until the next call.
 func (o *opener) canonicalOf(c *openColumn, physical []byte) (canonical []byte, null bool, err error) {
+	if old, ok := plaintextOf(c.column, physical); ok {
+		canonical, err = o.canonicalOfPlaintext(c.column, old)
+		return canonical, false, err
+	}
 	if len(physical) == 0 {
 		if !c.column.HasOnEmpty {
 			return nil, false, errBadCell(c.column)

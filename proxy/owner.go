@@ -315,6 +315,7 @@ type movedCell struct{ old, fresh []byte }
 func (r *renderer) move(p *rewrite.Piece) error {
 	r.out = append(append(append(r.out, "CASE WHEN "...), p.Left...), " IS NULL OR "...)
 	r.out = append(append(r.out, p.Left...), "=x''"...)
+	r.orPlaintext(p)
 	var moved []movedCell
 	if r.mode == renderUnbound {
 		r.out = append(append(append(r.out, " OR "...), p.Owner.Stored...), '=')
@@ -416,8 +417,8 @@ func (b *before) sawOwners(owners [][]byte) {
 // moveCell seals the old cell of column i anew when its row gets another owner.
 func (b *before) moveCell(i int, old []byte, was rowOwner) error {
 	column := b.r.plan.Before.Columns[i]
-	if len(old) == 0 || was == b.owners.to && (was.known || was.null) {
-		return nil
+	if _, plain := plaintextOf(column, old); plain || len(old) == 0 || was == b.owners.to && (was.known || was.null) {
+		return nil // plaintext is under nobody's key
 	}
 	h, err := cell.Parse(old)
 	if err != nil {

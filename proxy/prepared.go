@@ -336,7 +336,7 @@ func (x *executor) preparedEvent(event wire.Event, payload []byte, head *wire.Pr
 		if err != nil {
 			return err
 		}
-		return &backendError{scrubError(e)}
+		return &backendError{ERR: scrubError(e)}
 	case wire.EventPrepareOK:
 		*head = x.sideReply.Prepared
 		if o != nil && head.Columns > 0 {

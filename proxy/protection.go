@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"time"
 
 	"latchkey/keystore"
@@ -38,6 +39,8 @@ type Protection struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
+	// plaintext is what was read of columns that are being converted.
+	plaintext plaintextWatch
 	// loaded is what the statements of all sessions have open in the evaluator.
 	loaded budget
 }
@@ -49,6 +52,9 @@ type Account struct {
 	// Key is on the login's keyring from the beginning; nil for none. The Server retains it while it is in use.
 	Key *keystore.UserKey
 }
+
+// maxRows is MaxRows or its default.
+func (p *Protection) maxRows() int { return cmp.Or(p.MaxRows, defaultMaxRows) }
 
 func (p *Protection) now() func() time.Time {
 	if p.Now != nil {

@@ -265,8 +265,10 @@ func (x *executor) carryOut(j *job) (ok bool, err error) {
 		x.countClass(classLocal)
 		return x.local(j)
 	}
-	if err := x.restoreDiagnostics(j.st); err != nil {
-		return false, x.refuse(err)
+	if j.plan.Class != rewrite.Residual {
+		if err := x.restoreDiagnostics(j.st); err != nil {
+			return false, x.refuse(err)
+		}
 	}
 	if answered, err := x.restoreWarnings(j.st, j.plan, false, j.more); answered || err != nil {
 		if err != nil {
@@ -507,9 +509,7 @@ func (x *executor) relay(plan *rewrite.Plan, o *opener, scrub bool) (ok bool, er
 	if o != nil {
 		defer func() {
 			o.finish()
-			x.server.metrics.cellsOpened.Add(float64(o.opened))
-			x.server.metrics.cellsFailed.Add(float64(o.failed))
-			o.opened, o.failed = 0, 0
+			x.count(o)
 		}()
 	}
 	event, err := r.Next()
@@ -649,7 +649,7 @@ func (x *executor) refuse(err error) error {
 		x.failedAbout(errPacket(err), aboutError(err))
 		return x.session.refuse(err)
 	}
-	x.failed(backend.ERR)
+	x.failedBy(backend)
 	if err := x.answer().ERR(backend.ERR); err != nil {
 		return err
 	}
@@ -667,12 +667,21 @@ func (x *executor) present(err error) error {
 	return err
 }
 
+// failedBy notes an error of a server.
+func (x *executor) failedBy(e *backendError) {
+	if e.private {
+		x.failedPrivately(e.ERR)
+	} else {
+		x.failed(e.ERR)
+	}
+}
+
 // errorPacket turns an error into the ERR packet that ends a reply which has begun.
 func (x *executor) errorPacket(err error) wire.ERR {
 	err = x.present(err)
 	var backend *backendError
 	if errors.As(err, &backend) {
-		x.failed(backend.ERR)
+		x.failedBy(backend)
 		return backend.ERR
 	}
 	e := errPacket(err)

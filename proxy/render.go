@@ -641,7 +641,15 @@ func (r *renderer) overwritable(p *rewrite.Piece) {
 		return
 	}
 	r.out = fmt.Appendf(r.out, "%[1]s IS NULL OR %[1]s=x''", p.Left)
+	r.orPlaintext(p)
 	r.keyIDs(p)
+}
+
+// orPlaintext renders the alternative that the old value is plaintext, where there may be some.
+func (r *renderer) orPlaintext(p *rewrite.Piece) {
+	if p.Column.Plaintext {
+		r.out = append(append(r.out, " OR "...), rewrite.PlaintextCondition(p.Left)...)
+	}
 }
 
 // kept gives the old cells that stay under an assignment.

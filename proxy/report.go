@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,8 +24,23 @@ const (
 	maxReportedText = 1000
 )
 
-// reportedStatement is what a report knows of one shape.
-type reportedStatement struct {
+// Report is what /status shows under mode: report: what would become of statements if the whole policy were enforced. It holds no
+// literals.
+type Report struct {
+	// Since is when the counting began, with the start of the proxy.
+	Since time.Time `json:"since"`
+	// MaxRows is evaluator.max_rows.
+	MaxRows int `json:"max_rows"`
+	// Totals are the statements by class.
+	Totals map[string]uint64 `json:"totals"`
+	// Columns are the protected columns of the policy, by name.
+	Columns []ReportedColumn `json:"columns"`
+	// Statements are at most 1,000: what would be refused first, then what would be opened, each by count.
+	Statements []ReportedStatement `json:"statements"`
+}
+
+// ReportedStatement is what a report knows of one shape.
+type ReportedStatement struct {
 	// Statement is the text with every literal as `?`.
 	Statement string    `json:"statement"`
 	Database  string    `json:"database"`
@@ -32,34 +48,59 @@ type reportedStatement struct {
 	Count     uint64    `json:"count"`
 	LastSeen  time.Time `json:"last_seen"`
 	// Rows is, for class residual, how many rows the tables of the statement hold by MariaDB's statistics: the most that would be
-	// opened.
-	Rows int64 `json:"rows,omitempty"`
+	// opened. Opens says which.
+	Rows  int64          `json:"rows,omitempty"`
+	Opens []ReportedLoad `json:"opens,omitempty"`
 	// Code, Column, Reason and Hint say why a statement of class refused would be.
 	Code   uint16 `json:"code,omitempty"`
 	Column string `json:"column,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Hint   string `json:"hint,omitempty"`
+	// Needs are changes of the policy under which it would do better, and Becomes the class that it would have.
+	Needs   []ReportedNeed `json:"needs,omitempty"`
+	Becomes string         `json:"becomes,omitempty"`
+	// Suggestion is what to change, as a sentence; empty where nothing needs to be.
+	Suggestion string `json:"suggestion,omitempty"`
 }
 
-// report collects what would become of statements if the whole policy were enforced. It holds no literals.
+// ReportedLoad is one table that a residual statement reads.
+type ReportedLoad struct {
+	Table string `json:"table"`
+	// Rows is how many it holds by MariaDB's statistics.
+	Rows int64 `json:"rows"`
+	// Narrowed are the conditions that MariaDB itself applies, without literals; Limited says that it applies the LIMIT too.
+	Narrowed []string `json:"narrowed,omitempty"`
+	Limited  bool     `json:"limited,omitempty"`
+}
+
+// ReportedNeed is an option that a column needs.
+type ReportedNeed struct {
+	Column string `json:"column"`
+	Option string `json:"option"`
+}
+
+// report collects what a Report shows.
 type report struct {
 	log    *slog.Logger
 	now    func() time.Time
+	since  time.Time
 	counts [classLocal]prometheus.Counter
 
-	mu     sync.Mutex
-	shapes *simplelru.LRU[[sha256.Size]byte, *reportedStatement] // by database and whole text
+	mu      sync.Mutex
+	totals  [classLocal]uint64
+	shapes  *simplelru.LRU[[sha256.Size]byte, *ReportedStatement] // by database and whole text
+	columns map[string]*columnUse
 	// logged counts lines of the log, which are bounded as the shapes are.
 	logged int
 }
 
 // newReport makes an empty report. counts are the metrics, by class.
 func newReport(log *slog.Logger, counts [classLocal]prometheus.Counter, now func() time.Time) *report {
-	shapes, err := simplelru.NewLRU[[sha256.Size]byte, *reportedStatement](maxReported, nil)
+	shapes, err := simplelru.NewLRU[[sha256.Size]byte, *ReportedStatement](maxReported, nil)
 	if err != nil {
 		panic("internal error: the report has no room") // the size is a constant above 0
 	}
-	return &report{log: log, now: now, counts: counts, shapes: shapes}
+	return &report{log: log, now: now, since: now().UTC(), counts: counts, shapes: shapes, columns: make(map[string]*columnUse)}
 }
 
 // foreseen is what would become of one statement.
@@ -67,10 +108,16 @@ type foreseen struct {
 	class   statementClass
 	refusal *rewrite.Refusal
 	rows    int64
+	opens   []ReportedLoad
+	// plan is nil for a refusal.
+	plan *rewrite.Plan
+	// needs and becomes are as in ReportedStatement; becomes counts where there are needs.
+	needs   []*rewrite.Protected
+	becomes statementClass
 }
 
 // add counts a statement. text belongs to the caller.
-func (r *report) add(database string, text []byte, f foreseen) {
+func (r *report) add(database string, text []byte, f *foreseen) {
 	r.counts[f.class].Inc()
 	hash := sha256.New()
 	hash.Write([]byte(database))
@@ -79,15 +126,22 @@ func (r *report) add(database string, text []byte, f foreseen) {
 	key := [sha256.Size]byte(hash.Sum(nil))
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.totals[f.class]++
+	r.use(f)
 	s, known := r.shapes.Get(key)
 	if !known {
-		s = &reportedStatement{Statement: string(bytes.ToValidUTF8(text[:min(len(text), maxReportedText)], []byte("?"))), Database: database}
+		s = &ReportedStatement{Statement: string(bytes.ToValidUTF8(text[:min(len(text), maxReportedText)], []byte("?"))), Database: database}
 		r.shapes.Add(key, s)
 	}
 	wasRefused := s.Class == classRefused.String()
-	s.Count++
-	s.LastSeen, s.Class, s.Rows = r.now().UTC(), f.class.String(), f.rows
-	s.Code, s.Column, s.Reason, s.Hint = 0, "", "", ""
+	*s = ReportedStatement{
+		Statement: s.Statement, Database: s.Database, Count: s.Count + 1, LastSeen: r.now().UTC(),
+		Class: f.class.String(), Rows: f.rows, Opens: f.opens,
+	}
+	for _, p := range f.needs {
+		s.Needs = append(s.Needs, ReportedNeed{p.String(), optionSearch})
+		s.Becomes = f.becomes.String()
+	}
 	if f.refusal == nil {
 		return
 	}
@@ -98,17 +152,25 @@ func (r *report) add(database string, text []byte, f foreseen) {
 	}
 }
 
-// list gives copies of all shapes: what would be refused first, then what would be opened, each by count.
-func (r *report) list() []reportedStatement {
+// classRank orders statements by how much their class asks of a reader.
+var classRank = map[string]int{classRefused.String(): 0, classResidual.String(): 1, classSealed.String(): 2, classPass.String(): 3}
+
+// list gives a copy of everything. snapshot has the columns of the policy.
+func (r *report) list(snapshot *Snapshot, maxRows int) *Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]reportedStatement, 0, r.shapes.Len())
-	for _, s := range r.shapes.Values() {
-		all = append(all, *s)
+	all := &Report{Since: r.since, MaxRows: maxRows, Totals: make(map[string]uint64), Columns: r.listColumns(snapshot)}
+	for class, count := range r.totals {
+		all.Totals[statementClass(class).String()] = count
 	}
-	rank := map[string]int{classRefused.String(): 0, classResidual.String(): 1, classSealed.String(): 2, classPass.String(): 3}
-	slices.SortFunc(all, func(a, b reportedStatement) int {
-		return cmp.Or(cmp.Compare(rank[a.Class], rank[b.Class]), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Statement, b.Statement), cmp.Compare(a.Database, b.Database))
+	all.Statements = make([]ReportedStatement, 0, r.shapes.Len())
+	for _, s := range r.shapes.Values() {
+		next := *s
+		next.Suggestion = next.suggest(maxRows)
+		all.Statements = append(all.Statements, next)
+	}
+	slices.SortFunc(all.Statements, func(a, b ReportedStatement) int {
+		return cmp.Or(cmp.Compare(classRank[a.Class], classRank[b.Class]), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Statement, b.Statement), cmp.Compare(a.Database, b.Database))
 	})
 	return all
 }
@@ -156,7 +218,7 @@ func (x *executor) reportInner(outer *rewrite.Statement, plan *rewrite.Plan, f *
 }
 
 func (x *executor) reportPlan(st *rewrite.Statement, f *rewrite.Facts, snapshot *Snapshot, plan *rewrite.Plan, err error) {
-	what := foreseen{class: classRefused}
+	what := foreseen{class: classRefused, plan: plan}
 	switch {
 	case err != nil:
 		if !errors.As(err, &what.refusal) {
@@ -168,15 +230,82 @@ func (x *executor) reportPlan(st *rewrite.Statement, f *rewrite.Facts, snapshot 
 		what.class = classSealed
 	case plan.Class == rewrite.Residual:
 		what.class = classResidual
-		for _, load := range plan.Residual.Loads {
-			what.rows += snapshot.rows[tableName{load.Table.Database, load.Table.Name}]
+		what.opens = loadsOf(plan.Residual, snapshot)
+		for _, load := range what.opens {
+			what.rows += load.Rows
 		}
 	}
+	what.improve(st, f, snapshot)
 	text := st.AppendMasked(x.scratch.canonical[:0])
 	x.scratch.canonical = text[:0]
 	// What names the schema of the key procedures may be a call with a quote too few, and then holds a password.
 	if !bytes.Contains(bytes.ToLower(text), []byte("latchkey")) {
-		x.server.report.add(f.Database, text, what)
+		x.server.report.add(f.Database, text, &what)
+	}
+}
+
+// suggest says what to change about the policy or the statement.
+func (s *ReportedStatement) suggest(maxRows int) string {
+	var columns []string
+	for _, need := range s.Needs {
+		columns = append(columns, need.Column)
+	}
+	switch {
+	case len(columns) > 0 && s.Becomes == classSealed.String():
+		return "give " + strings.Join(columns, ", ") + " `" + optionSearch + "`: the statement is then rewritten and opens no row but those of its result"
+	case len(columns) > 0:
+		return "give " + strings.Join(columns, ", ") + " `" + optionSearch + "`: fewer rows are then opened"
+	case s.Class == classRefused.String():
+		return s.Hint
+	case s.Class == classResidual.String() && s.Rows > int64(maxRows) && !slices.ContainsFunc(s.Opens, ReportedLoad.narrowed):
+		return "it opens every row and would be refused with 9711: narrow it by columns that are not protected, such as the owner or a date"
+	case s.Class == classResidual.String() && s.Rows > int64(maxRows):
+		return "make sure that its conditions leave no more rows than evaluator.max_rows, or raise that"
+	}
+	return ""
+}
+
+func (l ReportedLoad) narrowed() bool { return l.Limited || len(l.Narrowed) > 0 }
+
+// loadsOf says which rows a residual statement would open.
+func loadsOf(plan *rewrite.ResidualPlan, snapshot *Snapshot) []ReportedLoad {
+	loads := make([]ReportedLoad, 0, len(plan.Loads))
+	for i := range plan.Loads {
+		l := &plan.Loads[i]
+		loads = append(loads, ReportedLoad{
+			Table: l.Table.Database + "." + l.Table.Name, Rows: snapshot.rows[tableName{l.Table.Database, l.Table.Name}],
+			Narrowed: l.Pushed, Limited: l.Limited,
+		})
+	}
+	return loads
+}
+
+// improve looks whether search tags that the policy does not ask for would help the statement. A statement that the policy has
+// rewritten needs none.
+func (f *foreseen) improve(st *rewrite.Statement, facts *rewrite.Facts, snapshot *Snapshot) {
+	if f.class != classResidual && f.class != classRefused {
+		return
+	}
+	plan, err := snapshot.searching.Plan(st, facts)
+	if err != nil || plan.Prepare != nil || plan.Class == rewrite.Local {
+		return
+	}
+	switch plan.Class {
+	case rewrite.Sealed:
+		f.becomes = classSealed
+	case rewrite.Residual:
+		f.becomes = classResidual
+	default:
+		return
+	}
+	for _, p := range plan.Searches {
+		own := snapshot.foresight.Schema().Table(p.Database, p.Table)
+		if own == nil {
+			continue
+		}
+		if c := own.Column(p.Column); c != nil && c.Protected != nil && !c.Protected.Search {
+			f.needs = append(f.needs, c.Protected)
+		}
 	}
 }
 

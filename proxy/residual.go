@@ -22,12 +22,12 @@ type residual struct {
 	st       *rewrite.Statement
 	plan     *rewrite.Plan
 	snapshot *Snapshot
-	// text is the client's own statement; execute is set where it is prepared, with the client's parameters, and charset the
-	// character set that it was prepared under.
-	text    []byte
-	execute *wire.Execute
-	charset string
-	more    bool
+	// from and to are where the client's own statement lies in st.SQL(); execute is set where it is prepared, with the client's
+	// parameters, and charset the character set that it was prepared under.
+	from, to int
+	execute  *wire.Execute
+	charset  string
+	more     bool
 
 	conn   *evaluator.Conn
 	mirror *mirror
@@ -42,7 +42,7 @@ func (x *executor) residual(j *job) (ok bool, err error) {
 	if j.st.Params() > 0 {
 		return false, x.refuse(errMarker)
 	}
-	r := &residual{x: x, st: j.st, plan: j.plan, snapshot: j.snapshot, text: j.st.SQL()[j.from:j.to], more: j.more}
+	r := &residual{x: x, st: j.st, plan: j.plan, snapshot: j.snapshot, from: j.from, to: j.to, more: j.more}
 	return x.runResidual(r)
 }
 
@@ -135,7 +135,7 @@ func (r *residual) prepare() error {
 		return errNoEvaluator
 	}
 	var err error
-	if r.mirror, err = x.readMirror(r.plan.Residual.Variables); err != nil {
+	if r.mirror, err = x.readMirror(askedOf(r.plan.Residual)); err != nil {
 		return err
 	}
 	if r.mirror.zone == "" && (r.plan.Residual.Clock || r.timed()) {
@@ -187,7 +187,7 @@ const loadMode = "SET sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO',check
 
 // makeTables makes the temporary tables, empty.
 func (r *residual) makeTables() error {
-	if _, err := r.conn.Exec(r.ctx, loadMode); err != nil {
+	if _, err := r.conn.Exec(r.ctx, loadMode+r.mirror.thread); err != nil {
 		return err
 	}
 	if err := r.mirror.applyZone(r.ctx, r.conn); err != nil {
@@ -222,7 +222,10 @@ func (r *residual) makeTables() error {
 
 // definition gives the temporary table for a load; plainKeys says that it has indexes which are not unique.
 func (r *residual) definition(l *rewrite.Load) (text string, plainKeys bool, err error) {
-	if t := r.write.target(l); t != nil {
+	if t := r.write.target(l); t != nil && r.plan.Residual.Write.Insert != nil {
+		text, err = rewrite.EvaluatorInto(l.Table, t.plan, t.number, false)
+		return text, false, err
+	} else if t != nil {
 		text, err = rewrite.EvaluatorTarget(l.Table, l.Columns, t.plan, t.number)
 		return text, false, err
 	}
@@ -275,15 +278,19 @@ func (r *residual) answer() (ok bool, err error) {
 
 // send sends the client's statement to the evaluator. The caller reads the reply.
 func (r *residual) send() (wire.ReplyKind, error) {
-	if r.execute == nil {
-		return wire.ReplyQuery, r.conn.Send(append([]byte{byte(wire.ComQuery)}, r.text...))
+	text, err := r.mirror.evaluatorText(r.st, r.plan.Residual, r.from, r.to, false)
+	if err != nil {
+		return 0, err
 	}
-	return wire.ReplyExecute, r.sendExecute()
+	if r.execute == nil {
+		return wire.ReplyQuery, r.conn.Send(append([]byte{byte(wire.ComQuery)}, text...))
+	}
+	return wire.ReplyExecute, r.sendExecute(text)
 }
 
 // sendExecute prepares the client's text and executes it with the client's parameters.
-func (r *residual) sendExecute() error {
-	statement, params, err := r.conn.Prepare(r.ctx, r.text)
+func (r *residual) sendExecute(text []byte) error {
+	statement, params, err := r.conn.Prepare(r.ctx, text)
 	if err != nil {
 		return err
 	}
@@ -367,7 +374,7 @@ func (r *residual) relayError() error {
 		e = errPacket(errBudgetStorage)
 		r.x.server.metrics.refused(e.Code)
 	}
-	r.x.failed(e)
+	r.x.failedPrivately(e)
 	return r.x.reply.Replace(e.Append(nil))
 }
 
@@ -380,7 +387,7 @@ func (r *residual) broken(err error) error {
 	failed := r.present(r.conn.Failed(err))
 	e := errPacket(failed)
 	r.x.server.metrics.refused(e.Code)
-	r.x.failed(e)
+	r.x.failedPrivately(e)
 	return r.x.reply.Break(e)
 }
 
@@ -399,7 +406,7 @@ func (r *residual) keepDiagnostics(rows uint64, warnings uint16) {
 	if warnings == 0 {
 		return
 	}
-	own := ownWarnings{total: int(warnings)}
+	own := ownWarnings{total: int(warnings), private: true}
 	err := r.conn.Each(r.ctx, "SHOW WARNINGS", func(row [][]byte) error {
 		w, err := readDiagnosis(row)
 		own.list = append(own.list, w)
@@ -437,8 +444,7 @@ const (
 
 // of takes over the limits.
 func (s *spending) of(env *Protection) {
-	s.maxRows, s.maxBytes, s.total = env.MaxRows, env.MaxBytes, &env.loaded
-	setDefault(&s.maxRows, defaultMaxRows)
+	s.maxRows, s.maxBytes, s.total = env.maxRows(), env.MaxBytes, &env.loaded
 	setDefault(&s.maxBytes, defaultMaxBytes)
 }
 
@@ -484,7 +490,11 @@ func (r *residual) fetch() (err error) {
 		return err
 	}
 	for i := range r.plan.Residual.Loads {
-		if err = r.load(&r.plan.Residual.Loads[i]); err != nil {
+		l := &r.plan.Residual.Loads[i]
+		if len(l.Fetch) == 0 {
+			continue
+		}
+		if err = r.load(l); err != nil {
 			break
 		}
 	}

@@ -28,6 +28,8 @@ type changedValue struct {
 	changed, null bool
 	// value is the canonical text for a protected column, and for another what the server reads without loss.
 	value []byte
+	// cell holds value already, where it is not nil.
+	cell []byte
 }
 
 // plainSession is how a session of the evaluator has to be for what is read back: nothing is lost or rounded.

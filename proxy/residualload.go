@@ -49,11 +49,17 @@ func (r *residual) load(l *rewrite.Load) error {
 	for i, c := range l.Columns {
 		names[i] = c.Name
 	}
+	target := r.write.target(l)
+	if target != nil {
+		names = append(names, target.number)
+	}
 	into, err := r.conn.Load(r.ctx, l.Table.Database, l.Table.Name, names)
 	if err != nil {
 		return r.inside(err)
 	}
-	t := &tableLoad{r: r, load: l, into: into, target: r.write.target(l), binary: r.execute != nil || fetchesFloat(l)}
+	t := &tableLoad{r: r, load: l, into: into, target: target, binary: r.execute != nil || fetchesFloat(l)}
+	// Never nil: a piece of it is a value, and nil would be NULL where the text is empty.
+	t.text = make([]byte, 0, 256)
 	t.conv = x.facts.conv
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
 	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}
@@ -73,9 +79,7 @@ func (r *residual) load(l *rewrite.Load) error {
 
 // finish counts and wipes.
 func (t *tableLoad) finish() {
-	m := t.r.x.server.metrics
-	m.cellsOpened.Add(float64(t.open.opened))
-	m.cellsFailed.Add(float64(t.open.failed))
+	t.r.x.count(t.open)
 	t.open.finish()
 	clear(t.text[:cap(t.text)])
 }
@@ -234,6 +238,9 @@ func (t *tableLoad) row(values [][]byte) error {
 		default:
 			t.values[i] = t.text[span[0]:span[1]:span[1]]
 		}
+	}
+	if t.target != nil {
+		t.values = append(t.values, strconv.AppendInt(nil, int64(t.target.loaded), 10))
 	}
 	return t.into.Row(t.values)
 }

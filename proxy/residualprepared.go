@@ -17,7 +17,7 @@ func (x *executor) prepareResidual(s *preparedStatement) error {
 	if s.plan.Residual.Explain {
 		columns = x.tableColumns(explainTable(s.plan.Residual))
 	} else {
-		columns, params, err = x.describeLogical(s.st.SQL(), loadedTables(s.plan.Residual))
+		columns, params, err = x.describeLogical(&s.st, s.plan.Residual)
 	}
 	if err != nil {
 		return x.refuse(err)
@@ -42,7 +42,7 @@ func (x *executor) executeResidual(s *preparedStatement, e *wire.Execute, snapsh
 		}
 	}
 	x.fillLong(s, e)
-	r := &residual{x: x, st: &s.st, plan: s.plan, snapshot: snapshot, text: s.st.SQL(), execute: e, charset: s.charset}
+	r := &residual{x: x, st: &s.st, plan: s.plan, snapshot: snapshot, to: len(s.st.SQL()), execute: e, charset: s.charset}
 	_, err := x.runResidual(r)
 	return err
 }
@@ -64,8 +64,16 @@ func loadedTables(plan *rewrite.ResidualPlan) []definedTable {
 }
 
 // describeLogical asks the evaluator what a statement answers, of empty tables.
-func (x *executor) describeLogical(text []byte, tables []definedTable) (columns []wire.Column, params int, err error) {
-	err = x.onLogical(tables, func(ctx context.Context, conn *evaluator.Conn) error {
+func (x *executor) describeLogical(st *rewrite.Statement, plan *rewrite.ResidualPlan) (columns []wire.Column, params int, err error) {
+	m, err := x.readMirror(askedOf(plan))
+	if err != nil {
+		return nil, 0, err
+	}
+	text, err := m.evaluatorText(st, plan, 0, len(st.SQL()), true)
+	if err != nil {
+		return nil, 0, err
+	}
+	err = x.onLogical(m, loadedTables(plan), func(ctx context.Context, conn *evaluator.Conn) error {
 		d, err := conn.Describe(ctx, text)
 		if err == nil {
 			columns, params = d.Columns, d.Params
@@ -76,13 +84,9 @@ func (x *executor) describeLogical(text []byte, tables []definedTable) (columns 
 }
 
 // onLogical calls do with a session of the evaluator that is like the client's and has these tables, empty.
-func (x *executor) onLogical(tables []definedTable, do func(ctx context.Context, conn *evaluator.Conn) error) error {
+func (x *executor) onLogical(m *mirror, tables []definedTable, do func(ctx context.Context, conn *evaluator.Conn) error) error {
 	if x.env.Evaluator == nil {
 		return errNoEvaluator
-	}
-	m, err := x.readMirror(nil)
-	if err != nil {
-		return err
 	}
 	conn, err := x.env.Evaluator.Acquire(x.ctx, evaluator.RelayCaps(x.caps))
 	if err != nil {

@@ -55,10 +55,16 @@ func (w *writeBack) store() error {
 			return w.refused(err)
 		}
 	}
-	return nil
+	if w.r.plan.Residual.Write.Insert == nil {
+		return nil
+	}
+	if err := s.guard(w.targets[0]); err != nil {
+		return err
+	}
+	return w.refused(s.addRows(w.targets[0]))
 }
 
-// refused gives the error of a row that the backend did not take.
+// refused gives the error of a row that the backend did not take, behind the warnings about values.
 func (w *writeBack) refused(err error) error {
 	var e *backendError
 	if w.r.plan.Ignore && errors.As(err, &e) {
@@ -67,7 +73,12 @@ func (w *writeBack) refused(err error) error {
 			return errStoredIgnore
 		}
 	}
-	return err
+	if !errors.As(err, &e) || w.held.warnings.total == 0 {
+		return err
+	}
+	f := &fault{code: e.Code, state: e.State, message: e.Message, about: w.held.warnings}
+	f.about.add(diagnosis{level: levelError, code: e.Code, message: e.Message})
+	return f
 }
 
 // storable refuses what could not be taken back when it fails in the middle.
@@ -112,15 +123,12 @@ func (s *rowStore) weigh() error {
 	s.sealer.gather = true
 	defer s.sealer.forgetWanted()
 	for _, t := range s.w.targets {
-		for _, row := range t.changed {
-			for i, v := range row.values {
-				column := t.plan.Columns[i].Protected
-				if column == nil || !column.Search || !v.changed || v.null {
-					continue
-				}
-				if _, err := s.sealer.weigh(column, v.value); err != nil {
-					return err
-				}
+		if err := s.weighRows(t.plan.Columns, t.changed); err != nil {
+			return err
+		}
+		if in := s.w.r.plan.Residual.Write.Insert; in != nil {
+			if err := s.weighRows(in.Columns, t.added); err != nil {
+				return err
 			}
 		}
 	}
@@ -133,8 +141,27 @@ func (s *rowStore) weigh() error {
 	return nil
 }
 
+// weighRows notes the values of rows whose weights are wanted.
+func (s *rowStore) weighRows(columns []rewrite.WriteColumn, rows []changedRow) error {
+	for _, row := range rows {
+		for i, v := range row.values {
+			column := columns[i].Protected
+			if column == nil || !column.Search || !v.changed || v.null {
+				continue
+			}
+			if _, err := s.sealer.weigh(column, v.value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // table writes the rows of one target.
 func (s *rowStore) table(t *writtenTable) error {
+	if len(t.plan.Columns) == 0 && !s.w.r.plan.Residual.Write.Delete {
+		return nil
+	}
 	n := newStoredRows(t, s.w.r.plan.Residual.Write.Delete)
 	limit, rows := maxStoredBytes, maxStoredRows
 	switch {
@@ -176,7 +203,8 @@ func (s *rowStore) row(n *storedRows, row *changedRow) error {
 	for i := range row.values {
 		start := len(n.text)
 		if v := &row.values[i]; v.changed {
-			if err := s.value(n, &n.t.plan.Columns[i], v, row.owner); err != nil {
+			var err error
+			if n.text, err = s.value(n.text, n.t, &n.t.plan.Columns[i], v, row.owner); err != nil {
 				return err
 			}
 		}
@@ -186,26 +214,24 @@ func (s *rowStore) row(n *storedRows, row *changedRow) error {
 	return nil
 }
 
-// value renders the new value of a column.
-func (s *rowStore) value(n *storedRows, c *rewrite.WriteColumn, v *changedValue, owner rowOwner) error {
+// value appends the new value of a column.
+func (s *rowStore) value(dst []byte, t *writtenTable, c *rewrite.WriteColumn, v *changedValue, owner rowOwner) (out []byte, err error) {
 	switch {
 	case v.null:
-		n.text = append(n.text, "NULL"...)
-		return nil
+		return append(dst, "NULL"...), nil
+	case v.cell != nil:
+		return append(hex.AppendEncode(append(dst, "x'"...), v.cell), '\''), nil
 	case c.Protected == nil:
-		literal, ok := plainLiteral(n.t.load.Table.Column(c.Name), v.value)
+		literal, ok := plainLiteral(t.load.Table.Column(c.Name), v.value)
 		if !ok {
-			return errOrigin
+			return dst, errOrigin
 		}
-		n.text = append(n.text, literal...)
-		return nil
+		return append(dst, literal...), nil
 	}
-	var err error
 	if s.cell, err = s.sealer.seal(s.cell[:0], c.Protected, owner, v.value); err != nil {
-		return err
+		return dst, err
 	}
-	n.text = append(hex.AppendEncode(append(n.text, "x'"...), s.cell), '\'')
-	return nil
+	return append(hex.AppendEncode(append(dst, "x'"...), s.cell), '\''), nil
 }
 
 // text renders the statement. All columns that the client's statement assigns are assigned, so that its rights are those of
@@ -312,7 +338,7 @@ func (x *executor) sideWrite(sql []byte) (ok wire.OK, err error) {
 			if err != nil {
 				return ok, err
 			}
-			failed = &backendError{scrubError(e)}
+			failed = &backendError{ERR: scrubError(e)}
 		case wire.EventInfile:
 			if err := r.RefuseInfile(errPacket(errInfile)); err != nil {
 				return ok, err

@@ -13,7 +13,7 @@ import (
 	"latchkey/rewrite"
 )
 
-// writeBack is what a residual UPDATE or DELETE does beside one that only reads. The rows of its targets are locked and loaded,
+// writeBack is what a residual statement that writes does beside one that only reads. The rows of its targets are locked and loaded,
 // the client's own statement runs over them in the evaluator, and the rows that came out otherwise than they were loaded are
 // written by primary key, in the client's transaction or in one of the statement's own. Only then the evaluator's answer
 // goes to the client. Whatever goes wrong before leaves the tables as they were.
@@ -23,6 +23,8 @@ type writeBack struct {
 	// own says that the transaction is the statement's own, marked that a savepoint stands in the client's.
 	own, marked bool
 	held        heldReply
+	// added is what the backend has said of new rows.
+	added addedRows
 	// bytes is how much plaintext of changed rows is held.
 	bytes int64
 }
@@ -38,6 +40,8 @@ type writtenTable struct {
 	// locked has, by the number of the row, a column whose cell is under a key that is not here.
 	locked  map[int]*rewrite.Protected
 	changed []changedRow
+	// added are rows that are new.
+	added []changedRow
 }
 
 // heldReply is the evaluator's answer to the client's statement while the rows are written.
@@ -100,7 +104,11 @@ func (w *writeBack) carryOut() error {
 	if err := w.r.x.keys.writable(w.r.plan.Writes); err != nil {
 		return err
 	}
-	for _, step := range []func() error{w.r.prepare, w.compute, w.readChanges, w.store, w.commit} {
+	read := w.readChanges
+	if w.r.plan.Residual.Write.Insert != nil {
+		read = w.readRows
+	}
+	for _, step := range []func() error{w.r.prepare, w.compute, read, w.store, w.commit} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -111,13 +119,14 @@ func (w *writeBack) carryOut() error {
 // begin makes sure that there is a transaction, which keeps the locks of the fetches until the rows are written.
 // It is called when the session's status has just been read: an error in between can have ended a transaction.
 func (w *writeBack) begin() error {
-	if w == nil {
+	if w == nil || w.inTransaction() || w.alone() {
 		return nil
 	}
-	status := w.r.x.session.status
-	if status.Has(wire.StatusInTransaction) || !status.Has(wire.StatusAutocommit) {
-		return nil
-	}
+	return w.start()
+}
+
+// start starts a transaction of the statement's own.
+func (w *writeBack) start() error {
 	if err := w.r.x.sideExec([]byte("START TRANSACTION")); err != nil {
 		return err
 	}
@@ -130,7 +139,7 @@ const writeSavepoint = "`latchkey write`"
 
 // mark makes all that follows one unit in the client's transaction.
 func (w *writeBack) mark() error {
-	if w.own || w.marked {
+	if w.own || w.marked || !w.inTransaction() {
 		return nil
 	}
 	err := w.r.x.sideExec([]byte("SAVEPOINT " + writeSavepoint))
@@ -168,6 +177,9 @@ func (t *writtenTable) rowLoaded(open *opener, columns []rewrite.LoadColumn, val
 		if columns[i].Protected == nil || len(values[i]) == 0 {
 			continue
 		}
+		if _, plain := plaintextOf(columns[i].Protected, values[i]); plain {
+			continue
+		}
 		h, err := cell.Parse(values[i])
 		if err != nil {
 			return errBadCell(columns[i].Protected)
@@ -186,7 +198,7 @@ func (t *writtenTable) rowLoaded(open *opener, columns []rewrite.LoadColumn, val
 
 // loaded is called when all rows are in the evaluator: it copies those of the targets.
 func (w *writeBack) loaded() error {
-	if w == nil {
+	if w == nil || w.r.plan.Residual.Write.Insert != nil {
 		return nil
 	}
 	r := w.r
@@ -382,6 +394,7 @@ func (w *writeBack) warnings(total int) (ownWarnings, error) {
 // answer gives the client what the evaluator said.
 func (w *writeBack) answer() error {
 	x := w.r.x
+	w.counted()
 	x.diagnostics.sideRan, x.diagnostics.rowCount = true, w.held.rowCount
 	if !keepsFoundRows(w.r.st, w.r.plan.Kind) {
 		x.diagnostics.saved, x.diagnostics.foundRows = true, w.held.foundRows
@@ -417,7 +430,7 @@ func (w *writeBack) wipe() {
 		clear(p.payload)
 	}
 	for _, t := range w.targets {
-		for _, row := range t.changed {
+		for _, row := range slices.Concat(t.changed, t.added) {
 			for _, v := range row.values {
 				clear(v.value)
 			}

@@ -80,6 +80,8 @@ type Snapshot struct {
 	// foresight plans statements as if all of configured were in force; nil where it is. rows belongs to it: how many rows each
 	// table holds, about.
 	foresight *rewrite.Planner
+	// searching is foresight with search tags for every column that can have them.
+	searching *rewrite.Planner
 	rows      map[tableName]int64
 
 	digest     [32]byte
@@ -364,15 +366,17 @@ func (l *SchemaLoader) publish(read *schemaRead, policy *rewrite.Policy, rows ma
 		l.epoch++
 		read.schema.Epoch = l.epoch
 		inForce := policy
-		var foresight *rewrite.Planner
+		var foresight, searching *rewrite.Planner
 		if rows != nil {
 			foresight = rewrite.NewPlanner(rewrite.Foresee(read.schema, policy, l.cfg.Verify), policy)
+			all := rewrite.SearchEverything(foresight.Schema(), policy)
+			searching = rewrite.NewPlanner(rewrite.Foresee(read.schema, all, l.cfg.Verify), all)
 			inForce = rewrite.Effective(read.schema, policy)
 		}
 		findings := rewrite.Protect(read.schema, inForce, l.cfg.Verify)
 		next = &Snapshot{
 			Schema: read.schema, Policy: inForce, Planner: rewrite.NewPlanner(read.schema, inForce), Findings: findings,
-			configured: policy, foresight: foresight, rows: rows,
+			configured: policy, foresight: foresight, searching: searching, rows: rows,
 			MissingPrivileges: read.missing, SystemTimeZone: read.systemTimeZone, TimeZone: read.timeZone, digest: read.digest,
 		}
 		next.Planner.CountInto(&l.plans)
@@ -380,6 +384,7 @@ func (l *SchemaLoader) publish(read *schemaRead, policy *rewrite.Policy, rows ma
 			next.Planner.Finish()
 			if foresight != nil {
 				foresight.Finish()
+				searching.Finish()
 			}
 		}
 		l.log.Info("schema read", "epoch", l.epoch, "tables", read.tables, "findings", len(findings))

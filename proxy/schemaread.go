@@ -271,6 +271,9 @@ func (r *schemaReader) foreignKeys() error {
 		for side := range 2 {
 			if t := r.schema.Table(row.text(3*side), row.text(3*side+1)); t != nil {
 				t.ForeignKeyColumns = append(t.ForeignKeyColumns, row.text(3*side+2))
+				if side == 0 {
+					t.References = append(t.References, rewrite.Reference{Column: row.text(2), Database: row.text(3), Table: row.text(4), Parent: row.text(5)})
+				}
 			}
 		}
 		return nil

@@ -4,8 +4,12 @@ import (
 	"latchkey/proxy/wire"
 )
 
-// backendError is an error of the backend to a request of the proxy's own, as the client may see it.
-type backendError struct{ wire.ERR }
+// backendError is an error of the backend to a request of the proxy's own, or of the evaluator, as the client may see it.
+type backendError struct {
+	wire.ERR
+	// private says that it is the evaluator's: its text may quote what the backend must not see.
+	private bool
+}
 
 // Error implements error.
 func (e *backendError) Error() string { return e.Message }
@@ -81,7 +85,7 @@ func (s *sideReader) event(event wire.Event, payload []byte) error {
 		if err != nil {
 			return err
 		}
-		return &backendError{scrubError(e)}
+		return &backendError{ERR: scrubError(e)}
 	case wire.EventColumn:
 		var d wire.Column
 		if err := wire.ParseColumn(payload, s.caps, &d); err != nil {

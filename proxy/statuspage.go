@@ -1,40 +1,35 @@
 package proxy
 
 import (
+	_ "embed"
 	"encoding/json"
 	"html/template"
 	"net/http"
 	"strings"
+	"time"
 )
 
-// statusPage is /status for people.
-var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Latchkey</title>
-<style>
-body { font: 15px/1.4 sans-serif; margin: 2em; }
-table { border-collapse: collapse; }
-th, td { border: 1px solid #bbb; padding: .3em .6em; text-align: left; vertical-align: top; }
-td.n { text-align: right; }
-code { white-space: pre-wrap; overflow-wrap: anywhere; }
-</style>
-</head>
-<body>
-<h1>Latchkey {{.Version}}</h1>
-<p>Serving: {{.Serving}}. Up for {{.UptimeSeconds}} seconds. Sessions: {{.Sessions}}, active {{.SessionsActive}}, logging in {{.SessionsLogin}}.
-TLS of clients: {{.ClientTLS}}, of the backend: {{.BackendTLS}}.{{with .Evaluator}} Evaluator: {{.State}}.{{end}}</p>
-{{with .Report}}<h2>Report</h2>
-<p>Columns that only the policy names are not protected yet. This is what would become of the statements.</p>
-<table>
-<tr><th>Class</th><th>Count</th><th>Statement</th><th>Database</th><th>Reason</th><th>Rows</th><th>Last seen</th></tr>
-{{range .Statements}}<tr><td>{{.Class}}</td><td class="n">{{.Count}}</td><td><code>{{.Statement}}</code></td><td>{{.Database}}</td>
-<td>{{if .Code}}{{.Code}}{{with .Column}} {{.}}{{end}}: {{.Reason}}{{with .Hint}}; {{.}}{{end}}{{end}}</td><td class="n">{{if .Rows}}{{.Rows}}{{end}}</td><td>{{.LastSeen.Format "2006-01-02 15:04:05"}}</td></tr>
-{{end}}</table>
-{{end}}</body>
-</html>
-`))
+//go:embed statuspage.html
+var statusPageText string
+
+// statusPage is /status for people. It needs no script and nothing from elsewhere.
+var statusPage = template.Must(template.New("status").Funcs(template.FuncMap{"marked": marked}).Parse(statusPageText))
+
+// marked shows what stands between backticks as code.
+func marked(text string) template.HTML {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		part = template.HTMLEscapeString(part)
+		if i%2 == 1 {
+			part = "<code>" + part + "</code>"
+		}
+		b.WriteString(part)
+	}
+	return template.HTML(b.String())
+}
+
+// Uptime is how long the server has been running, for people.
+func (s status) Uptime() string { return (time.Duration(s.UptimeSeconds) * time.Second).String() }
 
 // serveStatus answers /status: a page where ?format=html or the Accept header asks for one, else JSON.
 func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {

@@ -80,6 +80,10 @@ type alteration struct {
 	dropped []string
 	// blocked: the table cannot be made ready by a statement alone.
 	blocked bool
+	// mixes: the table has rows, and what they hold of columns in the mixed state is kept as plaintext.
+	mixes bool
+	// annotations are those of the columns that come into the mixed state, where mixes is set.
+	annotations map[*Column]string
 	// row counts the bytes given to VARBINARY columns so far.
 	row int64
 }
@@ -106,6 +110,9 @@ func (a *alteration) run() {
 // check gives the CHECK of a protected column's definition: its guard, unless that is a constraint of the table, and what
 // else it has.
 func (a *alteration) check(c *Column) string {
+	if c.Protected.Plaintext {
+		return "" // it would not let the plaintext be
+	}
 	for _, check := range a.table.Checks {
 		if check.OfColumn && FoldName(check.Name) == FoldName(c.Name) && !isJSONCheck(check, c.Name) {
 			return " CHECK (" + check.Clause + ")"
@@ -152,18 +159,39 @@ func (a *alteration) column(c *Column) string {
 	}
 	capacity, binary := c.capacity()
 	binary = binary && IsAnnotation(c.Comment) || binary && p.Conflict == nil
-	if binary && capacity >= need && declared.Nullable == c.Nullable && physicalDefaultFits(c, declared) && annotation == c.Comment && a.table.guard(c.Name) != nil {
+	if binary && capacity >= need && declared.Nullable == c.Nullable && physicalDefaultFits(c, declared) && annotation == c.Comment &&
+		(p.Plaintext || a.table.guard(c.Name) != nil) {
 		return ""
 	}
-	if !binary && a.o.HasRows(a.table.Database, a.table.Name) {
+	switch {
+	case a.mixes && p.Plaintext && binary:
+		if a.unfinished(c) {
+			return ""
+		}
+	case a.mixes && p.Plaintext:
+		a.annotations[c] = annotation
+		if !declared.Convertible() {
+			a.block("%s: text of the character set %s cannot be read beside cells; give the column another one first", p, declared.Charset)
+			return ""
+		}
+		need = max(need, c.Bytes+plainMark)
+	case !binary && p.Plaintext && a.o.HasRows(a.table.Database, a.table.Name):
+		a.block("%s.%s has rows: run `latchkey migrate prepare`", a.table.Database, a.table.Name)
+		return ""
+	case !binary && a.o.HasRows(a.table.Database, a.table.Name):
 		a.block("%s.%s has rows: the values of column %s have to be converted to cells, which an ALTER TABLE cannot do", a.table.Database, a.table.Name, quoteName(c.Name))
 		return ""
 	}
+	need = min(need, maxLongBlob)
 	physical := strings.ToUpper(c.ColumnType)
 	if !binary || capacity < need {
 		physical = a.physical(c, need)
 	}
-	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + physicalAttributes(declared, c.Invisible) + " COMMENT " + quoteText(annotation) + a.check(c)
+	attributes := physicalAttributes(declared, c.Invisible)
+	if _, unprepared := a.annotations[c]; unprepared {
+		attributes = unfinishedAttributes(declared, c.Invisible)
+	}
+	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + attributes + " COMMENT " + quoteText(annotation) + a.check(c)
 }
 
 // physical chooses the type, and counts what the columns before got towards the row.

@@ -81,7 +81,10 @@ func checkColumn(t *Table, c *Column, cp *ColumnPolicy) []Finding {
 				"run `latchkey check --sql` for the ALTER TABLE that annotates it")
 		}
 	}
-	if t.guard(c.Name) == nil && (p.Conflict == nil || binaryColumn(c)) {
+	if p.Plaintext && p.Conflict == nil {
+		add(Warning, "plaintext-accepted", "it may hold plaintext while its rows are being converted, and no CHECK keeps plaintext out",
+			"run `latchkey migrate finish` when all rows are converted, and take `plaintext: accept` out of the policy")
+	} else if t.guard(c.Name) == nil && (p.Conflict == nil || binaryColumn(c)) {
 		add(Warning, "guard-missing", "no CHECK keeps plaintext out of it when something writes past Latchkey", "run `latchkey check --sql`")
 	}
 	if cp == nil && p.Conflict == nil {

@@ -87,8 +87,8 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 		}
 		return nil, false, b.walk(a.Expr, in.updateScope)
 	}
-	if p.Conflict != nil {
-		return nil, false, p.Conflict
+	if err := sealable(p); err != nil {
+		return nil, false, err
 	}
 	piece := Piece{Kind: PieceAssign, Column: p, Left: b.text(tokens.nameFrom, tokens.nameTo), Old: old}
 	var err error
@@ -99,7 +99,7 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 	switch x := unparen(a.Expr).(type) {
 	case *ast.ValuesExpr:
 		source := in.table.Column(x.Column.Name.Name.O)
-		if source == nil || source.Protected == nil || !source.Protected.SameContext(p) {
+		if source == nil || source.Protected == nil || source.Protected != p && !source.Protected.SameContext(p) {
 			return nil, false, notPossible(p, "VALUES() of another column as the new value", "")
 		}
 		piece.NewText = b.text(tokens.valueFrom, tokens.valueTo)

@@ -17,6 +17,11 @@ const (
 	funcPure funcKind = iota + 1
 	// funcClock: reads the statement's clock, which both sides share.
 	funcClock
+	// funcSession: tells about the client's account or connection. The backend computes it as it is; for the evaluator its value is
+	// written in its place.
+	funcSession
+	// funcState: says what the statement before this one did. Its value is written in its place, and no fetch computes it.
+	funcState
 	// funcLocal: fit for the evaluator, but never part of a condition that narrows a fetch: a value of its own at every call,
 	// or one that only the statement as a whole has.
 	funcLocal
@@ -44,6 +49,8 @@ var functions = makeFunctions(map[funcKind]string{
 		yearweek`,
 	funcClock: `now curdate current_date curtime current_time current_timestamp localtime localtimestamp utc_date utc_time
 		utc_timestamp unix_timestamp from_unixtime`,
+	funcSession: `user session_user system_user current_user current_role version connection_id`,
+	funcState:   `found_rows row_count`,
 	funcLocal: `rand uuid uuid_short sys_guid sysdate random_bytes values value default database schema
 		count sum avg min max std stddev stddev_pop stddev_samp var_pop var_samp variance bit_and bit_or bit_xor group_concat
 		json_arrayagg json_objectagg row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value
@@ -78,8 +85,8 @@ func makeWords(words string) map[string]bool {
 // clockWords read the clock without parentheses.
 var clockWords = makeWords("current_date current_time current_timestamp localtime localtimestamp utc_date utc_time utc_timestamp")
 
-// accountWords tell about the account or the connection, which the evaluator does not have.
-var accountWords = makeWords("current_user current_role session_user system_user user connection_id found_rows row_count version last_insert_id")
+// accountWords tell about the account without parentheses.
+var accountWords = makeWords("current_user current_role")
 
 // evaluable holds a statement against the gate and notes in r what it reads of the session.
 func (b *builder) evaluable(r *ResidualPlan) error {
@@ -87,7 +94,9 @@ func (b *builder) evaluable(r *ResidualPlan) error {
 		t := b.st.Token(i)
 		switch {
 		case t.Kind == TokSysVar:
-			return notUnderstood("a system variable in a statement that computes over protected columns", "read it with a SELECT of its own")
+			if err := b.readsSystem(i, r); err != nil {
+				return err
+			}
 		case t.Kind == TokUserVar:
 			if b.st.IsOp(i+1, OpAssign) {
 				return notUnderstood("a user variable is assigned from a statement that computes over protected columns",
@@ -126,14 +135,14 @@ func (b *builder) evaluableName(i int, r *ResidualPlan) error {
 			r.Clock = true
 		case b.st.Is(i, KwSqlCalcFoundRows):
 			r.FoundRows = true
-		case name == "current_user", name == "current_role":
-			return notUnderstood("the account's name in a statement that computes over protected columns", "read it with a SELECT of its own")
+		case accountWords[name] && !b.st.IsOp(i-1, OpDot):
+			r.Session = append(r.Session, SessionRead{From: i, To: i, Ask: strings.ToUpper(name) + "()"})
 		case (b.st.Is(i, KwNext) || b.st.Is(i, KwPrevious)) && b.st.Is(i+1, KwValue):
 			return unknown
 		}
 		return nil
 	}
-	if b.listName(i) {
+	if b.listName(i) || b.insertedName(i) {
 		return nil
 	}
 	if b.st.IsOp(i-1, OpDot) || b.p.touch.functions[foldTouch(name)] || quoted {
@@ -142,10 +151,13 @@ func (b *builder) evaluableName(i int, r *ResidualPlan) error {
 	if b.mirroredID(i) {
 		return nil
 	}
-	if accountWords[name] {
-		return notUnderstood("the account or connection in a statement that computes over protected columns", "read it with a SELECT of its own")
-	}
 	switch functions[name] {
+	case funcSession, funcState:
+		if b.st.Match(i+1) != i+2 {
+			return unknown
+		}
+		r.Session = append(r.Session, SessionRead{From: i, To: i + 2, Ask: strings.ToUpper(name) + "()"})
+		return nil
 	case funcClock:
 		r.Clock = true
 		return nil
@@ -164,9 +176,48 @@ func (b *builder) listName(i int) bool {
 	return end >= 0 && b.st.Is(end+1, KwAs) && b.st.IsOp(end+2, OpLeftParen) && functions[FoldName(b.st.Name(i))] == 0
 }
 
-// mirroredID reports whether the word reads LAST_INSERT_ID() in a query: the evaluator's session then has the client's. With an
-// argument it sets the value, and what writes may give another one.
+// insertedName reports whether the word names the table of an INSERT, before its columns.
+func (b *builder) insertedName(i int) bool {
+	s, ok := b.parsed.Node.(*ast.InsertStmt)
+	if !ok {
+		return false
+	}
+	name, ok := insertedTable(s)
+	if !ok {
+		return false
+	}
+	from, to := b.insertInto()
+	return to == i && (from == to) == (name.Schema.O == "") && foldTouch(b.st.Name(i)) == foldTouch(name.Name.O)
+}
+
+// mirroredID reports whether the word reads LAST_INSERT_ID() in a query or an INSERT: the evaluator's session then has the
+// client's. With an argument it sets the value.
 func (b *builder) mirroredID(i int) bool {
 	_, query := b.parsed.Node.(ast.ResultSetNode)
-	return query && FoldName(b.st.Name(i)) == "last_insert_id" && b.st.IsOp(i+2, OpRightParen)
+	_, insert := b.parsed.Node.(*ast.InsertStmt)
+	return (query || insert) && FoldName(b.st.Name(i)) == "last_insert_id" && b.st.IsOp(i+2, OpRightParen)
+}
+
+// readsSystem notes `@@name`, `@@scope.name` and `@@scope.name.part` at a token.
+func (b *builder) readsSystem(i int, r *ResidualPlan) error {
+	to := i + 1
+	for b.st.IsOp(to+1, OpDot) && to < i+5 {
+		to += 2
+	}
+	ask := "@@"
+	for k := i + 1; k <= to; k += 2 {
+		name := b.st.Name(k)
+		if !b.st.Token(k).IsIdentifier() || !wordName(name) || !asciiName(name) {
+			return notUnderstood("a system variable whose name is not understood", "read it with a SELECT of its own")
+		}
+		if k > i+1 {
+			ask += "."
+		}
+		ask += name
+	}
+	if b.st.IsOp(to+1, OpAssign) || b.st.IsOp(to+1, OpDot) {
+		return notUnderstood("a system variable is assigned in a statement that computes over protected columns", "set it with SET")
+	}
+	r.Session = append(r.Session, SessionRead{From: i, To: to, Ask: ask})
+	return nil
 }

@@ -15,17 +15,19 @@ import (
 // empty table, which then has the indexes too. The text is UTF-8 and reads the same in every sql_mode but ANSI_QUOTES and
 // NO_BACKSLASH_ESCAPES. The error is the Refusal of a column with a conflict.
 func EvaluatorDefinition(t *Table, prots []*Protected, loaded []LoadColumn) (string, error) {
-	text, _, err := evaluatorDefinition(t, prots, loaded, loaded == nil)
+	text, _, err := evaluatorDefinition(t, prots, loaded, loaded == nil, nil)
 	return text, err
 }
 
 // EvaluatorSource is EvaluatorDefinition for a table that a statement only reads, with indexes over what is loaded: column
 // definitions have flags of them. plain says that some are not unique; keeping those while rows are loaded is not worth it.
 func EvaluatorSource(t *Table, prots []*Protected, loaded []LoadColumn) (text string, plain bool, err error) {
-	return evaluatorDefinition(t, prots, loaded, true)
+	return evaluatorDefinition(t, prots, loaded, true, nil)
 }
 
-func evaluatorDefinition(t *Table, prots []*Protected, loaded []LoadColumn, indexed bool) (text string, plain bool, err error) {
+// evaluatorDefinition defines a table. left tells of columns to which the backend gives what the evaluator does not know; it may
+// be nil.
+func evaluatorDefinition(t *Table, prots []*Protected, loaded []LoadColumn, indexed bool, left func(*Column) bool) (text string, plain bool, err error) {
 	use := make(map[string]columnUse, len(loaded))
 	for _, c := range loaded {
 		use[c.Name] = columnLoaded
@@ -44,6 +46,9 @@ func evaluatorDefinition(t *Table, prots []*Protected, loaded []LoadColumn, inde
 		used := use[c.Name]
 		if loaded == nil {
 			used = columnDescribed
+		}
+		if left != nil && left(c) {
+			used = columnUnused
 		}
 		var definition string
 		if prot == nil {

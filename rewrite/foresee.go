@@ -65,6 +65,31 @@ func Foresee(s *Schema, p *Policy, verify func(body, mac []byte) bool) *Schema {
 	return &foreseen
 }
 
+// SearchEverything gives p with search tags for every column whose declared type can have them, to see what searches would gain by
+// them. s is what Foresee made of p.
+func SearchEverything(s *Schema, p *Policy) *Policy {
+	all := &Policy{Databases: map[string]map[string]*TablePolicy{}}
+	for _, t := range s.tables() {
+		tp := p.Table(t.Database, t.Name, s.LowerCaseTableNames)
+		if tp == nil || t.Kind == View {
+			continue
+		}
+		next := *tp
+		next.Columns = maps.Clone(tp.Columns)
+		for name, cp := range tp.Columns {
+			c := t.Column(name)
+			if c == nil || c.Protected == nil || c.Protected.Conflict != nil || c.Protected.Type.Searchable() != nil {
+				continue
+			}
+			column := *cp
+			column.SearchEquality = true
+			next.Columns[name] = &column
+		}
+		put(all, t, &next)
+	}
+	return all
+}
+
 // unprotected copies what Protect and migrate change.
 func (t *Table) unprotected() *Table {
 	next := *t

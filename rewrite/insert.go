@@ -103,6 +103,20 @@ func (in *inserter) target() error {
 	if err := b.writable(in.table); err != nil {
 		return err
 	}
+	from, i := b.insertInto()
+	if i < 0 {
+		return notUnderstood("the table of INSERT is not where it is expected", "")
+	}
+	in.tableFrom = from
+	if in.table != nil && foldTouch(b.st.Name(i)) != foldTouch(in.table.Name) {
+		return notUnderstood("the table of INSERT is not where it is expected", "")
+	}
+	in.tableEnd = i
+	return nil
+}
+
+// insertInto gives the first and the last token of the name of an INSERT's table; -1 when it is not where it is expected.
+func (b *builder) insertInto() (from, to int) {
 	i := b.innerStart() + 1
 	for {
 		switch b.st.Keyword(i) {
@@ -114,18 +128,14 @@ func (in *inserter) target() error {
 		}
 		break
 	}
-	in.tableFrom = i
+	from = i
 	for b.st.Token(i).IsIdentifier() && b.st.IsOp(i+1, OpDot) {
 		i += 2
 	}
 	if !b.st.Token(i).IsIdentifier() {
-		return notUnderstood("the table of INSERT is not where it is expected", "")
+		return -1, -1
 	}
-	if in.table != nil && foldTouch(b.st.Name(i)) != foldTouch(in.table.Name) {
-		return notUnderstood("the table of INSERT is not where it is expected", "")
-	}
-	in.tableEnd = i
-	return nil
+	return from, i
 }
 
 // plain plans an INSERT into a table without sealed columns, whose values or query may still read some.
@@ -373,6 +383,11 @@ func (in *inserter) sealValue(p *Protected, r insertRow, span [2]int) error {
 		return p.Conflict
 	}
 	v, ok := b.wholeValue(span[0], span[1])
+	if !ok || v.Kind != ValueNull {
+		if err := sealable(p); err != nil {
+			return err
+		}
+	}
 	if !ok {
 		return notPossible(p, "an expression as a value", "compute the value in the application and write it")
 	}
@@ -403,8 +418,14 @@ func (in *inserter) implied(p *Protected) (bool, error) {
 	if p.Conflict != nil {
 		return false, p.Conflict
 	}
-	if p.Nullable || p.Type.HasDefault || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
+	if p.Type.HasDefault {
+		return false, sealable(p)
+	}
+	if p.Nullable || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
 		return false, nil
+	}
+	if err := sealable(p); err != nil {
+		return false, err
 	}
 	if _, ok := p.Type.ImplicitDefault(); !ok || in.s.Select != nil {
 		return false, notPossible(p, "it has no default and the statement gives none", "give a value, or use a strict sql_mode")
@@ -518,8 +539,8 @@ func (in *inserter) fromSelect() error {
 
 // copied allows a cell to be copied into a column of the same context, for the same owner.
 func (in *inserter) copied(p *Protected, o *output, outs []output) error {
-	if p.Conflict != nil {
-		return p.Conflict
+	if err := sealable(p); err != nil {
+		return err
 	}
 	if !o.prot.SameContext(p) {
 		return notPossible(p, "a column of another context as the value", "read the value and write it")
@@ -542,8 +563,8 @@ func (in *inserter) copied(p *Protected, o *output, outs []output) error {
 
 // selectedLiteral seals a literal in the select list.
 func (in *inserter) selectedLiteral(p *Protected, o *output, outs []output) error {
-	if p.Conflict != nil {
-		return p.Conflict
+	if err := sealable(p); err != nil {
+		return err
 	}
 	sel, simple := in.s.Select.(*ast.SelectStmt)
 	if o.literal == nil || !simple || sel.Distinct || sel.GroupBy != nil || sel.Having != nil {

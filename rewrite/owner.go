@@ -271,8 +271,8 @@ func (w *updateWriter) move(set int) error {
 		if p == nil || ownerColumn(w.sc.rels[0].table, p) != w.ownerOf || w.assigns(p) {
 			continue
 		}
-		if p.Conflict != nil {
-			return p.Conflict
+		if err := sealable(p); err != nil {
+			return err
 		}
 		if !asciiName(c.Name) {
 			return notPossible(p, "the row gets another owner, and the name of this column is not ASCII", "assign the column too")

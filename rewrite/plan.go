@@ -49,6 +49,8 @@ type Plan struct {
 	Execute *ExecuteStatement
 	// Kind names the statement for metrics and for docs/compatibility.md: SELECT, INSERT, ...
 	Kind string
+	// Searches are the columns that the statement finds rows or counts values by, each once: they need search tags.
+	Searches []*Protected
 	// Writes are the protected columns that the statement writes; empty for reads.
 	Writes []*Protected
 	// Ignore is set for INSERT IGNORE and UPDATE IGNORE: errors of the backend become warnings.

@@ -148,7 +148,7 @@ func (p *Planner) finished(refused *builder, reason error) (*Plan, error) {
 		return nil, nil
 	}
 	switch refused.parsed.Node.(type) {
-	case *ast.SelectStmt, *ast.SetOprStmt, *ast.UpdateStmt, *ast.DeleteStmt:
+	case *ast.SelectStmt, *ast.SetOprStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.InsertStmt:
 	default:
 		return nil, nil
 	}

@@ -305,6 +305,16 @@ func describeRest(st *Statement, plan *Plan) string {
 		if len(r.Variables) > 0 {
 			fmt.Fprintf(&out, "  variables %v\n", r.Variables)
 		}
+		for _, s := range r.Session {
+			fmt.Fprintf(&out, "  session %s for %s", s.Ask, st.Span(st.Real(s.From), st.Real(s.To)))
+			if s.Whole {
+				out.WriteString(" whole")
+			}
+			out.WriteByte('\n')
+		}
+		for _, n := range r.Names {
+			fmt.Fprintf(&out, "  name %s\n", st.Span(st.Real(n.From), st.Real(n.To)))
+		}
 	}
 	if b := plan.Before; b != nil {
 		for _, s := range b.Selects {

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -295,6 +296,7 @@ func (b *builder) aggregate(x *ast.AggregateFuncExpr, sc *scope) error {
 			return err
 		}
 		left := b.text(from, to)
+		b.searches(p)
 		if err := b.edit(from, to, Piece{Kind: PieceTagOf, Column: p, Left: left}); err != nil {
 			return err
 		}
@@ -304,6 +306,14 @@ func (b *builder) aggregate(x *ast.AggregateFuncExpr, sc *scope) error {
 
 // searchable reports whether a tag predicate may stand over a column. positive is as in cond.
 func searchable(p *Protected, positive bool) error {
+	if p.Plaintext {
+		return notPossible(p, "the column may still hold plaintext, which has no search tag", "convert the rows with `latchkey migrate`")
+	}
+	return tagged(p, positive)
+}
+
+// tagged reports whether the cells of a column have tags that tell which of them a condition accepts. positive is as in cond.
+func tagged(p *Protected, positive bool) error {
 	if !p.Search {
 		return notPossible(p, "the column has no search tag", "set search: equality in the policy and convert the rows")
 	}
@@ -315,6 +325,13 @@ func searchable(p *Protected, positive bool) error {
 			"use a condition that only accepts equal values, or protect the column under a service key")
 	}
 	return nil
+}
+
+// searches notes that the plan leans on the search tags of a column.
+func (b *builder) searches(p *Protected) {
+	if !slices.Contains(b.plan.Searches, p) {
+		b.plan.Searches = append(b.plan.Searches, p)
+	}
 }
 
 // compare plans =, <> and <=>.
@@ -385,6 +402,7 @@ func (b *builder) rangePiece(p *Protected, column ast.ExprNode, sc *scope, value
 	if err != nil {
 		return Piece{}, err
 	}
+	b.searches(p)
 	return Piece{Kind: PieceRange, Column: p, Left: b.text(from, to), Values: values}, nil
 }
 
@@ -422,6 +440,8 @@ func (b *builder) equiJoin(x *ast.BinaryOperationExpr, l, r *Protected, sc *scop
 	if err != nil {
 		return err
 	}
+	b.searches(l)
+	b.searches(r)
 	text := joinText(b.text(lcf, lct), b.text(rcf, rct))
 	if x.Op == opcode.NE {
 		text = "(NOT " + text + ")"

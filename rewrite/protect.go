@@ -249,6 +249,7 @@ func (tp *TablePolicy) protected(t *Table, column string) *Protected {
 	if cp := tp.Column(column); cp != nil {
 		p.ServiceKey, p.Search, p.UniquePerOwner = cp.ServiceKey, cp.SearchEquality, cp.UniquePerOwner
 		p.Bind, p.OverwriteAllow, p.Locked, p.Pad = cp.Bind, cp.OverwriteAllow, cp.Locked, cp.Pad
+		p.Plaintext = cp.PlaintextAccept
 		p.Away = tp.AwayAccept && cp.ServiceKey == ""
 		if cp.Context != "" {
 			p.Context = cp.Context
@@ -339,6 +340,7 @@ func protectRelations(t *Table, tp *TablePolicy) {
 		if p.Away && t.uniqueOver(c.Name) {
 			p.Away, p.AwayUnique = false, true
 		}
+		p.PlaintextUnique = p.Plaintext && (t.uniqueOver(c.Name) || t.declaredUniqueOver(c.Name))
 		for _, name := range p.Bind {
 			if b := t.Column(name); b == nil || b.Protected != nil {
 				why = &conflictBind
@@ -354,6 +356,17 @@ func protectRelations(t *Table, tp *TablePolicy) {
 func (t *Table) uniqueOver(column string) bool {
 	for _, x := range t.Indexes {
 		if x.Unique && slices.ContainsFunc(x.Parts, func(part IndexPart) bool { return FoldName(part.Column) == FoldName(column) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// declaredUniqueOver tells whether an index stands in by name for a UNIQUE key that has the column among its parts.
+func (t *Table) declaredUniqueOver(column string) bool {
+	for _, x := range t.Indexes {
+		declared, ok := ParseDeclaredIndex(x.Comment)
+		if ok && declared.Unique() && slices.ContainsFunc(x.Parts, func(part IndexPart) bool { return FoldName(part.Column) == FoldName(column) }) {
 			return true
 		}
 	}

@@ -92,7 +92,7 @@ func (p *residualPlanner) conjunct(in condition, e ast.ExprNode, from, to int) b
 	}
 	c.refs = v.refs
 	if v.prot != nil {
-		if c.tag, c.column = p.tagged(e, v, in.positive); c.tag == nil {
+		if c.tag, c.column = p.tagRange(e, v, in.positive); c.tag == nil {
 			return false
 		}
 	}
@@ -208,7 +208,7 @@ func (p *residualPlanner) computable(from, to int) bool {
 			return false
 		case t.IsIdentifier() && p.b.st.IsOp(i+1, OpLeftParen):
 			name := FoldName(p.b.st.Name(i))
-			if k := functions[name]; k != funcPure && k != funcClock && !opensList[name] {
+			if k := functions[name]; k != funcPure && k != funcClock && k != funcSession && !opensList[name] {
 				return false
 			}
 		}
@@ -216,10 +216,10 @@ func (p *residualPlanner) computable(from, to int) bool {
 	return true
 }
 
-// tagged makes the range condition of `column = value` and `column IN (values)` over a searchable column. It only narrows:
+// tagRange makes the range condition of `column = value` and `column IN (values)` over a searchable column. It only narrows:
 // a value that has no tag makes it true.
-func (p *residualPlanner) tagged(e ast.ExprNode, v *conditionVisitor, positive bool) (*Piece, string) {
-	if len(v.refs) != 1 || v.prot.Away || searchable(v.prot, positive) != nil {
+func (p *residualPlanner) tagRange(e ast.ExprNode, v *conditionVisitor, positive bool) (*Piece, string) {
+	if len(v.refs) != 1 || v.prot.Away || tagged(v.prot, positive) != nil {
 		return nil, ""
 	}
 	piece := &Piece{Kind: PieceRange, Column: v.prot, Loose: true}
@@ -252,6 +252,7 @@ func (p *residualPlanner) tagged(e ast.ExprNode, v *conditionVisitor, positive b
 	default:
 		return nil, ""
 	}
+	p.b.searches(v.prot)
 	return piece, v.refs[0].name
 }
 

@@ -10,13 +10,17 @@ type ResidualPlan struct {
 	Clock bool
 	// Variables are the names of the user variables that the statement reads, without @; they are given to the evaluator.
 	Variables []string
+	// Session are the places that read what only the client's own session has, in order. The evaluator gets values in their place.
+	Session []SessionRead
+	// Names are the select items whose column would be named after such a value; they get their own text as an alias.
+	Names []ItemName
 	// FoundRows: the statement has SQL_CALC_FOUND_ROWS.
 	FoundRows bool
 	// Locks: the fetches lock the rows that they read.
 	Locks bool
 	// Indexes: the statement names indexes, which its tables in the evaluator need then.
 	Indexes bool
-	// Write is set for UPDATE and DELETE.
+	// Write is set for statements that write.
 	Write *ResidualWrite
 	// Explain: the statement is EXPLAIN; nothing is opened, and the answer says what would be.
 	Explain bool
@@ -32,7 +36,7 @@ type Load struct {
 	// omitted column has.
 	Columns []LoadColumn
 	// Fetch is the SELECT: a superset of the rows that matter to the statement, in order of the primary key. Its pieces are
-	// text, source, range and limit.
+	// text, source, range and limit. It is empty for a table to which the statement only adds rows.
 	Fetch []Piece
 	// Pushed are the conditions that narrow the fetch, as texts without literals, for EXPLAIN.
 	Pushed []string
@@ -46,3 +50,16 @@ type LoadColumn struct {
 	// Protected is not nil for a column whose cells are opened.
 	Protected *Protected
 }
+
+// SessionRead is one function or system variable of which the value is that of the client's session. From and To are tokens
+// of the collapsed statement, and stand for those of every element of a list that is like this one.
+type SessionRead struct {
+	From, To int
+	// Ask is the expression as the backend is asked for it.
+	Ask string
+	// Whole: it is all of a select item.
+	Whole bool
+}
+
+// ItemName is a select item without an alias: the column's name is the client's own text of these tokens.
+type ItemName struct{ From, To int }

@@ -27,7 +27,7 @@ func (b *builder) residual() (*ResidualPlan, error) {
 		return nil, v.err
 	}
 	switch b.parsed.Node.(type) {
-	case *ast.UpdateStmt, *ast.DeleteStmt:
+	case *ast.UpdateStmt, *ast.DeleteStmt, *ast.InsertStmt:
 		if err := p.residualWrite(b.parsed.Node); err != nil {
 			return nil, err
 		}
@@ -42,14 +42,103 @@ func (b *builder) residual() (*ResidualPlan, error) {
 		}
 		r.Loads = append(r.Loads, load)
 	}
+	if err := p.names(); err != nil {
+		return nil, err
+	}
 	return r, p.collapse()
 }
 
+// names finds the select items in which something is replaced and that have no alias.
+func (p *residualPlanner) names() error {
+	if len(p.r.Session) == 0 {
+		return nil
+	}
+	for _, q := range p.blocks {
+		if q.sel == nil {
+			continue
+		}
+		if err := p.itemNames(p.b.parsed, q.sel); err != nil {
+			return err
+		}
+	}
+	if r := p.b.parsed.Returning; r != nil {
+		if s, ok := r.Node.(*ast.SelectStmt); ok {
+			return p.itemNames(r, s)
+		}
+	}
+	return nil
+}
+
+func (p *residualPlanner) itemNames(parsed *Parsed, s *ast.SelectStmt) error {
+	if s.Fields == nil {
+		return nil
+	}
+	for _, f := range s.Fields.Fields {
+		if f.WildCard != nil {
+			continue
+		}
+		start := parsed.TokenAt(f.Offset)
+		if start < 0 {
+			start = parsed.TokenAt(f.Expr.OriginTextPosition())
+		}
+		if start < 0 && f.AsName.O == "" {
+			return notUnderstood("a select item that reads the session has no known place", "give it an alias")
+		}
+		if start < 0 {
+			continue
+		}
+		from, to, err := p.b.item(start)
+		if err != nil {
+			return err
+		}
+		reads := false
+		for i := range p.r.Session {
+			r := &p.r.Session[i]
+			if from <= r.From && r.To <= to {
+				reads, r.Whole = true, r.Whole || from == r.From && (r.To == to || f.AsName.O != "" && !joins(p.b.st, r.To+1))
+			}
+		}
+		if reads && f.AsName.O == "" {
+			p.r.Names = append(p.r.Names, ItemName{From: from, To: to})
+		}
+	}
+	return nil
+}
+
+// joins reports whether a token goes on with the expression before it, and does not name it.
+func joins(st *Statement, i int) bool { return st.Token(i).Kind == TokOp }
+
 // collapse turns the token indexes of all pieces into collapsed ones.
 func (p *residualPlanner) collapse() error {
+	if err := p.collapseSession(); err != nil {
+		return err
+	}
 	for i := range p.r.Loads {
 		if err := p.b.collapsePieces(p.r.Loads[i].Fetch); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// collapseSession does so for what is replaced in the client's text.
+func (p *residualPlanner) collapseSession() error {
+	var kept []SessionRead
+	for _, s := range p.r.Session {
+		s.From, s.To = p.b.st.Collapsed(s.From), p.b.st.Collapsed(s.To)
+		if s.From < 0 {
+			continue // in an element of a list that is like another
+		}
+		if s.To < s.From {
+			return notUnderstood("a value's place in the statement is not known", "")
+		}
+		kept = append(kept, s)
+	}
+	p.r.Session = kept
+	for i := range p.r.Names {
+		n := &p.r.Names[i]
+		if n.From, n.To = p.b.st.Collapsed(n.From), p.b.st.Collapsed(n.To); n.From < 0 || n.To < n.From {
+			return notUnderstood("a value's place in the statement is not known", "")
 		}
 	}
 	return nil
@@ -93,8 +182,8 @@ type usedTable struct {
 	uses  []*tableUse
 	need  map[string]bool // folded column names
 	all   bool
-	// written: the fetch locks the rows, which the statement may write.
-	written bool
+	// written: the fetch locks the rows, which the statement may write. inserted: the statement adds rows to it.
+	written, inserted bool
 }
 
 // tableUse is one entry of a FROM clause.
@@ -169,6 +258,9 @@ func (p *residualPlanner) block(s *ast.SelectStmt) error {
 		return nil
 	}
 	positive := s == p.b.parsed.Node
+	if insert, ok := p.b.parsed.Node.(*ast.InsertStmt); ok {
+		positive = s == insert.Select
+	}
 	reach, err := p.tree(q, s.From.TableRefs, positive)
 	if err != nil {
 		return err
@@ -427,15 +519,18 @@ func (v *nameFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 func (p *residualPlanner) name(n *ast.ColumnName) {
 	column := FoldName(n.Name.O)
 	for _, t := range p.tables {
-		if c, _ := t.column(column); c != nil && p.names(t, n) {
+		if c, _ := t.column(column); c != nil && p.mayName(t, n) {
 			t.need[column] = true
 		}
 	}
 }
 
-// names reports whether the qualifier of a column name, if any, may mean a table.
-func (p *residualPlanner) names(t *usedTable, n *ast.ColumnName) bool {
+// mayName reports whether the qualifier of a column name, if any, may mean a table.
+func (p *residualPlanner) mayName(t *usedTable, n *ast.ColumnName) bool {
 	qualifier := FoldTable(n.Table.O, p.b.p.schema.LowerCaseTableNames)
+	if t.inserted && qualifier == FoldTable(t.table.Name, p.b.p.schema.LowerCaseTableNames) {
+		return true
+	}
 	return qualifier == "" || slices.ContainsFunc(t.uses, func(u *tableUse) bool { return u.name == qualifier })
 }
 
@@ -464,6 +559,9 @@ func (p *residualPlanner) load(t *usedTable, i int) (Load, error) {
 		k := p.smallest(t)
 		l.Columns = []LoadColumn{{Name: t.table.Columns[k].Name, Protected: t.protected(k)}}
 		list = []string{as + "." + quoteName(t.table.Columns[k].Name)}
+	}
+	if t.inserted && len(t.uses) == 0 {
+		return l, nil
 	}
 	if text := strings.Join(list, ""); !asciiName(text) && p.b.f.Charset != CharsetUTF8MB4 {
 		return Load{}, notUnderstood("a column name outside of ASCII in this character set", "connect with utf8mb4")

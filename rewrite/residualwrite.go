@@ -7,11 +7,13 @@ import (
 	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
-// ResidualWrite is an UPDATE or DELETE whose rows or values only the evaluator can tell: the candidates are locked and opened,
+// ResidualWrite is a statement that writes whose rows or values only the evaluator can tell: the candidates are locked and opened,
 // the client's statement runs over them there, and what it changed is written by primary key in the client's transaction.
 type ResidualWrite struct {
 	// Delete says that rows which the statement removed are deleted; else Columns of rows that it changed are written.
 	Delete bool
+	// Insert is set for INSERT and REPLACE, which have one target.
+	Insert *ResidualInsert
 	// Targets are the tables that are written, at least one.
 	Targets []WriteTarget
 	// Returning: the evaluator's answer is a resultset for the client.
@@ -41,7 +43,7 @@ type WriteColumn struct {
 	Protected *Protected
 }
 
-// residualWrite plans UPDATE and DELETE.
+// residualWrite plans a statement that writes.
 func (p *residualPlanner) residualWrite(n ast.StmtNode) error {
 	p.r.Write = &ResidualWrite{}
 	switch s := n.(type) {
@@ -49,6 +51,8 @@ func (p *residualPlanner) residualWrite(n ast.StmtNode) error {
 		return p.residualUpdate(s)
 	case *ast.DeleteStmt:
 		return p.residualDelete(s)
+	case *ast.InsertStmt:
+		return p.residualInsert(s)
 	}
 	return notUnderstood("this kind of statement cannot be finished in the evaluator", "")
 }
@@ -134,6 +138,9 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 			return err
 		}
 	} else {
+		if err := sealable(prot); err != nil {
+			return err
+		}
 		p.b.plan.Writes = append(p.b.plan.Writes, prot)
 		if owner := ownerColumn(u.of.table, prot); owner != nil {
 			t.Owner = owner.Name
@@ -220,7 +227,7 @@ func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
 
 func (v *protectedFinder) column(x *ast.ColumnName) {
 	for _, t := range v.p.tables {
-		if _, prot := t.column(FoldName(x.Name.O)); prot != nil && v.p.names(t, x) {
+		if _, prot := t.column(FoldName(x.Name.O)); prot != nil && v.p.mayName(t, x) {
 			v.found = prot
 		}
 	}

@@ -63,6 +63,8 @@ type Table struct {
 	PartitionExpression string
 	// ForeignKeyColumns are the columns of this table that take part in a foreign key, on either side.
 	ForeignKeyColumns []string
+	// References are the columns of this table that a foreign key leads to another table by, or to this one.
+	References []Reference
 	// Checks are the CHECK constraints of the table and of its columns.
 	Checks []CheckConstraint
 	// Constraints are those CHECKs of the application's that name protected columns. Set by Protect.
@@ -96,6 +98,13 @@ type Column struct {
 	OnUpdate bool
 	// Protected is nil for a column that is not protected.
 	Protected *Protected
+}
+
+// Reference is one column of a foreign key and the column that it names.
+type Reference struct {
+	Column string
+	// Database, Table and Parent are where it leads.
+	Database, Table, Parent string
 }
 
 // CheckConstraint is one CHECK. Clause is its expression as MariaDB prints it.
@@ -170,6 +179,12 @@ type Protected struct {
 	// AwayUnique says that the policy accepts such cells and that a UNIQUE key over the column, which could not see them, rules
 	// them out.
 	AwayUnique bool
+	// Plaintext says that the column may hold plaintext beside cells, while its rows are being converted. What is written is
+	// sealed all the same, and no condition over it is left to tags.
+	Plaintext bool
+	// PlaintextUnique says that a UNIQUE key is over a column with Plaintext: whether a new value is there already as plaintext,
+	// the backend cannot tell.
+	PlaintextUnique bool
 	// Annotated says that the column carries an annotation, so that its protection follows a rename or a copy.
 	Annotated bool
 	// Conflict is not nil where policy and annotation disagree or the physical column cannot hold cells: every touch is
@@ -180,9 +195,10 @@ type Protected struct {
 // String is `database.table.column`, for messages.
 func (c *Protected) String() string { return c.Database + "." + c.Table + "." + c.Column }
 
-// SameContext tells whether a cell of c may stand in d as it is: same derivation, same type, same kind of cell.
+// SameContext tells whether what stands in c may stand in d as it is: same derivation, same type, same kind of cell, and nothing
+// but cells.
 func (c *Protected) SameContext(d *Protected) bool {
-	return c.Context == d.Context && c.ServiceKey == d.ServiceKey && c.Search == d.Search &&
+	return !c.Plaintext && c.Context == d.Context && c.ServiceKey == d.ServiceKey && c.Search == d.Search &&
 		c.Type.String() == d.Type.String() && c.HasOnEmpty == d.HasOnEmpty && string(c.OnEmpty) == string(d.OnEmpty) &&
 		len(c.Bind) == 0 && len(d.Bind) == 0 && (!c.Away || d.Away)
 }

@@ -241,6 +241,9 @@ func (w *updateWriter) assign(a *ast.Assignment, tokens assignment) error {
 		}
 		return b.walk(a.Expr, w.sc)
 	}
+	if err := sealable(f.prot); err != nil {
+		return err
+	}
 	for _, seen := range w.columns {
 		if seen == f.prot {
 			return notPossible(f.prot, "it is assigned twice", "")

@@ -24,8 +24,9 @@ func newCheck() *cobra.Command {
 Latchkey's own account and prints what is not as it should be between policy,
 schema and server settings, one finding a line. It changes nothing.
 
-With --sql it prints instead the ALTER TABLE statements that make the tables
-ready, with a comment where a statement alone will not do.
+With --sql it prints instead the statements that make the tables ready, with a
+comment where a statement alone will not do. A table with rows is made ready for
+plaintext: accept where the policy says so, under LOCK TABLES; no value is lost.
 
 The exit code is 1 when there is a finding of severity error.`,
 		Example: `  latchkey check --config /etc/latchkey/latchkey.yaml
@@ -130,24 +131,53 @@ func printAlters(ctx context.Context, config *configs.Config, out io.Writer) err
 	if keys.fleet == nil {
 		return fmt.Errorf("%s: keystore.secret_file is needed to authenticate annotations; make one with latchkey keygen --fleet", config.File)
 	}
-	alters, err := readAlters(ctx, config, keys)
+	inspection, err := inspect(ctx, config)
 	if err != nil {
 		return err
 	}
-	for _, alter := range alters {
-		for _, note := range alter.Notes {
-			if _, err := fmt.Fprintf(out, "-- %s.%s: %s\n", oneLine(alter.Database), oneLine(alter.Table), note); err != nil {
-				return err
-			}
+	defer inspection.Close()
+	rewrite.Protect(inspection.Schema, config.Policy, keys.verify())
+	options := alterOptions(inspection, keys)
+	prepared := make(map[string]bool)
+	for _, p := range rewrite.Preparations(inspection.Schema, config.Policy, options) {
+		prepared[p.Database+"."+p.Table] = true
+		if err := printStatements(out, p.Database, p.Table, p.Notes, p.Locked()); err != nil {
+			return err
 		}
-		if alter.SQL == "" {
+	}
+	for _, alter := range rewrite.Alters(inspection.Schema, config.Policy, options) {
+		if prepared[alter.Database+"."+alter.Table] {
 			continue
 		}
-		if _, err := fmt.Fprintf(out, "%s;\n", alter.SQL); err != nil {
+		var statements []string
+		if alter.SQL != "" {
+			statements = []string{alter.SQL}
+		}
+		if err := printStatements(out, alter.Database, alter.Table, alter.Notes, statements); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printStatements prints what makes one table ready, its notes as comments.
+func printStatements(out io.Writer, database, table string, notes, statements []string) error {
+	for _, note := range notes {
+		if _, err := fmt.Fprintf(out, "-- %s.%s: %s\n", oneLine(database), oneLine(table), note); err != nil {
+			return err
+		}
+	}
+	for _, sql := range statements {
+		if _, err := fmt.Fprintf(out, "%s;\n", sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alterOptions are what the statements are written with. The keys must have a fleet secret.
+func alterOptions(inspection *proxy.Inspection, keys *keys) rewrite.AlterOptions {
+	return rewrite.AlterOptions{MAC: keys.schemaMAC(), HasRows: inspection.HasRows}
 }
 
 // readAlters reads the schema and returns the statements that make it ready. The
@@ -159,10 +189,7 @@ func readAlters(ctx context.Context, config *configs.Config, keys *keys) ([]rewr
 	}
 	defer inspection.Close()
 	rewrite.Protect(inspection.Schema, config.Policy, keys.verify())
-	return rewrite.Alters(inspection.Schema, config.Policy, rewrite.AlterOptions{
-		MAC:     keys.schemaMAC(),
-		HasRows: inspection.HasRows,
-	}), nil
+	return rewrite.Alters(inspection.Schema, config.Policy, alterOptions(inspection, keys)), nil
 }
 
 // oneLine keeps a name inside the comment it is printed in.

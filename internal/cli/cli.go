@@ -21,8 +21,14 @@ const (
 	exitUsage
 )
 
+// exitWorse is the exit code of a report in which something became worse.
+const exitWorse = 4
+
 // errFound says that a check found problems, which are printed already.
 var errFound = errors.New("problems found")
+
+// errWorse says that a report became worse, which is printed already.
+var errWorse = errors.New("the report became worse")
 
 // usageError is a command line that does not fit the command.
 type usageError struct{ error }
@@ -31,7 +37,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 // Run runs the command with args, which do not include the program's name, and
 // returns its exit code: 0 for success, 1 for a failure or found problems, 2 for
-// a command line that was not understood.
+// a command line that was not understood, 4 for a report that became worse.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -45,6 +51,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFailure
+	case errors.Is(err, errWorse):
+		return exitWorse
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "latchkey: %v\nSee latchkey --help.\n", err)
 		return exitUsage
@@ -66,7 +74,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(), newDemo(), newKeygen(), newServe(), newVersion())
+	root.AddCommand(newCheck(), newDemo(), newInit(), newKeygen(), newReport(), newServe(), newVersion())
 	return root
 }
 

@@ -83,7 +83,7 @@ func newJournal(t *testing.T, model string) *journal {
 	return j
 }
 
-func readText(t *testing.T, path string) string {
+func readText(t testing.TB, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {

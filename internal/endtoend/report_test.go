@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"syscall"
@@ -78,7 +79,7 @@ func TestReport(t *testing.T) {
 	plain := l.server.Open(t, direct)
 	statements := []string{
 		"INSERT INTO notes /* kept */ VALUES (1, 7, 'rent-secret', 'text-secret', 10.50), (2, 7, 'food', NULL, 3)",
-		"INSERT INTO notes (id, owner, body)  VALUES (3, 8, CONCAT('a', 'b'))",
+		"INSERT INTO notes (id, body, owner)  VALUES (3, CONCAT('a', 'b'), LENGTH(body))",
 		"SELECT  id, title, body FROM notes WHERE title = 'rent-secret'",
 		"SELECT  id, title, body FROM notes WHERE title = 'food'",
 		"SELECT id FROM notes WHERE body LIKE '%secret%' ORDER BY amount",
@@ -126,13 +127,13 @@ func TestReport(t *testing.T) {
 		t.Fatal("/status has no report")
 	}
 	for statement, want := range map[string]reported{
-		"SELECT id, title, body FROM notes WHERE title = ?":               {Class: "sealed", Count: 2},
-		"SELECT id FROM notes WHERE body LIKE ? ORDER BY amount":          {Class: "residual", Count: 1},
-		"SELECT id FROM notes WHERE body LIKE ?":                          {Class: "residual", Count: 1},
-		"SELECT SUM(amount) AS ? FROM notes":                              {Class: "residual", Count: 1},
-		"SELECT ?":                                                        {Class: "pass", Count: 1},
-		"HANDLER notes OPEN":                                              {Class: "refused", Count: 1, Code: 9704},
-		"INSERT INTO notes (id, owner, body) VALUES (?, ?, CONCAT(?, ?))": {Class: "refused", Count: 1, Code: 9705, Column: l.db + ".notes.body"},
+		"SELECT id, title, body FROM notes WHERE title = ?":                          {Class: "sealed", Count: 2},
+		"SELECT id FROM notes WHERE body LIKE ? ORDER BY amount":                     {Class: "residual", Count: 1},
+		"SELECT id FROM notes WHERE body LIKE ?":                                     {Class: "residual", Count: 1},
+		"SELECT SUM(amount) AS ? FROM notes":                                         {Class: "residual", Count: 1},
+		"SELECT ?":                                                                   {Class: "pass", Count: 1},
+		"HANDLER notes OPEN":                                                         {Class: "refused", Count: 1, Code: 9704},
+		"INSERT INTO notes (id, body, owner) VALUES (?, CONCAT(?, ?), LENGTH(body))": {Class: "refused", Count: 1, Code: 9705, Column: l.db + ".notes.body"},
 	} {
 		got, known := report[statement]
 		if !known {
@@ -159,7 +160,7 @@ func TestReport(t *testing.T) {
 		}
 	}
 	page := l.page(t)
-	if !strings.Contains(page, "<td>residual</td>") || strings.Contains(page, "<script") {
+	if !strings.Contains(page, `<span class="badge residual">residual</span></td>`) || strings.Contains(page, "<script") {
 		t.Errorf("the page is\n%s", page)
 	}
 	lines := l.proxy.Log()
@@ -171,6 +172,169 @@ func TestReport(t *testing.T) {
 			t.Errorf("the %s holds a literal:\n%s", where, text)
 		}
 	}
+}
+
+// wholeReport is what /status shows as JSON.
+type wholeReport struct {
+	MaxRows    int `json:"max_rows"`
+	Totals     map[string]int
+	Columns    []reportedColumn
+	Statements []struct {
+		Statement, Class, Becomes, Suggestion string
+		Rows                                  int
+		Opens                                 []struct {
+			Table    string
+			Rows     int
+			Narrowed []string
+			Limited  bool
+		}
+	}
+}
+
+type reportedColumn struct {
+	Column, Key, Search, Type, Problem, Needs, Why string
+	Ready                                          bool
+	Read, Written, Searched, Computed, Refused     int
+}
+
+// TestReportAdvises looks at what the report says the policy should be: the columns that statements search, and the one that
+// nothing searches.
+func TestReportAdvises(t *testing.T) {
+	l, _ := newReporter(t)
+	l.server.Exec(t, "USE "+l.db+"; CREATE TABLE people (id INT PRIMARY KEY AUTO_INCREMENT, city VARCHAR(50), born DATE, nick VARCHAR(50), loud VARCHAR(50)); CREATE TABLE odd (id INT PRIMARY KEY, total DECIMAL(10,2) AS (id) STORED);"+
+		"INSERT INTO people (city) SELECT 'x' FROM seq_1_to_500; ANALYZE TABLE people")
+	l.edit(t, "    notes:", "    people:\n      columns: {city: {}, born: {}, nick: {search: equality}, loud: {}}\n    odd:\n      columns: {total: {}}\n    notes:")
+	l.proxy.Stop(t)
+	l.proxy.Serve(t)
+	conn := l.proxy.Conn(t, l.db, "", l.key)
+	for _, s := range []string{
+		"SELECT id FROM people WHERE city = 'a-secret'",
+		"SELECT id FROM people WHERE city IN ('a-secret', 'b')",
+		"SELECT id, nick FROM people WHERE id = 1",
+		"SELECT COUNT(*) FROM people WHERE born = '2000-01-01' AND loud LIKE 'x-secret%'",
+		"SELECT id FROM people WHERE id > 7 AND loud LIKE 'x%' LIMIT 3",
+		"UPDATE people SET loud = 'b-secret' WHERE id = 2",
+	} {
+		if got := run(conn, wayText, s, nil); got.Code != 0 {
+			t.Fatalf("%s: %+v", s, got)
+		}
+	}
+	text := get(t, l.proxy, "/status?format=json")
+	var status struct{ Report wholeReport }
+	if err := json.Unmarshal(text, &status); err != nil {
+		t.Fatal(err)
+	}
+	r := &status.Report
+	if r.MaxRows != 200000 || r.Totals["sealed"] < 2 || r.Totals["residual"] < 4 {
+		t.Errorf("max_rows %d, totals %v", r.MaxRows, r.Totals)
+	}
+	columns := make(map[string]reportedColumn)
+	for _, c := range r.Columns {
+		columns[strings.TrimPrefix(c.Column, l.db+".")] = c
+	}
+	for name, want := range map[string]reportedColumn{
+		"people.city": {Key: "user", Search: "none", Type: "varchar(50)", Computed: 2, Needs: "search: equality", Why: "2 searches by it would be rewritten: now rows are opened for that, or it is refused"},
+		"people.born": {Key: "user", Search: "none", Type: "date", Computed: 1, Needs: "search: equality", Why: "1 search with other conditions would open fewer rows"},
+		"people.nick": {Key: "user", Search: "equality", Type: "varchar(50)", Read: 1, Needs: "search: none", Why: "no statement has searched it so far, and without search tags equal values cannot be told apart in the database"},
+		"people.loud": {Key: "user", Search: "none", Type: "varchar(50)", Computed: 2, Written: 1},
+		"odd.total":   {Key: "user", Search: "none", Problem: "a generated column cannot be protected"},
+		"notes.title": {Key: "user", Search: "equality", Type: "varchar(100)"},
+		"safe.word":   {Key: "user", Search: "none", Type: "varchar(50)", Ready: true},
+	} {
+		got, known := columns[name]
+		got.Column = ""
+		if !known || got != want {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, want)
+		}
+	}
+	found := 0
+	for _, s := range r.Statements {
+		switch {
+		case s.Statement == "SELECT id FROM people WHERE city = ?":
+			found++
+			if s.Becomes != "sealed" || !strings.Contains(s.Suggestion, "people.city `search: equality`") || len(s.Opens) != 1 || s.Opens[0].Rows < 400 || s.Rows != s.Opens[0].Rows || len(s.Opens[0].Narrowed) != 0 {
+				t.Errorf("%+v", s)
+			}
+		case strings.HasPrefix(s.Statement, "SELECT id FROM people WHERE id > ?"):
+			found++
+			if s.Suggestion != "" || len(s.Opens) != 1 || !reflect.DeepEqual(s.Opens[0].Narrowed, []string{"id > ?"}) {
+				t.Errorf("%+v", s)
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of the statements are there:\n%s", found, text)
+	}
+	page := l.page(t)
+	for _, want := range []string{"<code>search: equality</code>", "cannot be protected", "of " + l.db + ".people every row", "<code>id &gt; ?</code>", "To change:"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	for _, secret := range []string{"-secret", "2000-01-01", "<script", "http:", "https:", "url("} {
+		if strings.Contains(page, secret) {
+			t.Errorf("the page has %q", secret)
+		}
+	}
+}
+
+// TestReportBaseline is the way of a CI: a baseline, a run like it, one that is better, one that is worse.
+func TestReportBaseline(t *testing.T) {
+	l, _ := newReporter(t)
+	url := "http://" + l.proxy.Admin + "/status"
+	file := filepath.Join(t.TempDir(), "report.json")
+	ask := func(statements ...string) {
+		t.Helper()
+		conn := l.proxy.Conn(t, l.db, "", l.key)
+		for _, s := range statements {
+			run(conn, wayText, s, nil)
+		}
+	}
+	ask("SELECT title FROM notes WHERE body LIKE 'a-secret%' AND id <> 1", "SELECT id FROM notes", "HANDLER notes OPEN")
+	latchkeytest.Run(t, 0, "report", "--url", url, "--write", file)
+	text := readText(t, file)
+	for _, want := range []string{`"class": "residual"`, `"class": "refused"`, `"code": 9704`, `id <> ?`, `notes.title"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the baseline does not have %s:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "secret") || strings.Contains(text, "last_seen") {
+		t.Errorf("the baseline holds literals or times:\n%s", text)
+	}
+	if out := latchkeytest.Run(t, 0, "report", "--url", url, "--against", file); out != "0 changes, 0 for the worse\n" {
+		t.Errorf("against itself: %s", out)
+	}
+	ask("SELECT id, title FROM notes", "SELECT SUM(amount) FROM notes")
+	if out := latchkeytest.Run(t, 0, "report", "--url", url, "--against", file); strings.Count(out, "\n") != 3 || !strings.Contains(out, "+ sealed: ") || !strings.Contains(out, "+ residual: ") {
+		t.Errorf("after new statements: %s", out)
+	}
+	ask("HANDLER notes CLOSE")
+	if out := latchkeytest.Run(t, 4, "report", "--url", url, "--against", file); !strings.HasPrefix(out, "< new, refused: "+l.db+": HANDLER notes CLOSE (9704") || !strings.HasSuffix(out, "3 changes, 1 for the worse\n") {
+		t.Errorf("after a refused one: %s", out)
+	}
+	// A class that changes, and a statement that is gone.
+	writeText(t, file, strings.Replace(strings.Replace(text, `"class": "residual"`, `"class": "sealed"`, 1), "SELECT id FROM notes", "SELECT gone FROM notes", 1))
+	out := latchkeytest.Run(t, 4, "report", "--url", url, "--against", file)
+	for _, want := range []string{"< was sealed, residual: ", "- pass: " + l.db + ": SELECT gone FROM notes", "+ pass: " + l.db + ": SELECT id FROM notes"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+	writeText(t, file, strings.Replace(text, `"class": "residual"`, `"class": "refused"`, 1))
+	if out := latchkeytest.Run(t, 4, "report", "--url", url, "--against", file); !strings.Contains(out, "> was refused, residual: ") {
+		t.Errorf("what became better is not told: %s", out)
+	}
+	for name, args := range map[string][]string{
+		"nobody listens": {"--url", "http://127.0.0.1:1/status", "--against", file}, "another page": {"--url", strings.TrimSuffix(url, "status") + "nowhere", "--against", file},
+		"no baseline": {"--url", url, "--against", file + ".none"}, "not a report": {"--url", "http://" + l.proxy.Admin + "/metrics", "--against", file},
+	} {
+		if out := latchkeytest.Run(t, 1, append([]string{"report"}, args...)...); out != "" {
+			t.Errorf("%s: %s", name, out)
+		}
+	}
+	writeText(t, file, `{"version": 2}`)
+	latchkeytest.Run(t, 1, "report", "--url", url, "--against", file)
+	latchkeytest.Run(t, 2, "report", "--url", "file:///etc/passwd", "--against", file)
 }
 
 // page is /status as a browser gets it.

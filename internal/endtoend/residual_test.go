@@ -34,6 +34,7 @@ var residualStatements = []formCase{
 	{"functions", "SELECT id, CASE WHEN amount > 0 THEN 'in' ELSE 'out' END AS way FROM entries ORDER BY id", nil},
 	{"functions", "SELECT COALESCE(title, 'none'), IFNULL(amount, 0) FROM entries ORDER BY id", nil},
 	{"functions", "SELECT CAST(amount AS CHAR), ROUND(amount) FROM entries ORDER BY id", nil},
+	{"functions", "SELECT LENGTH(body), body IS NULL FROM entries WHERE id = 2", nil}, // nothing but an empty text is opened
 	{"window", "SELECT id, SUM(amount) OVER (ORDER BY id) AS running FROM entries", nil},
 	{"join", "SELECT e.title, t.name FROM entries e JOIN tags t ON t.entry_id = e.id WHERE e.title LIKE 'a%' ORDER BY t.id", nil},
 	{"join", "SELECT e.id, a.id FROM entries e JOIN archive a ON LOWER(a.title) = LOWER(e.title) ORDER BY 1, 2", nil},

@@ -41,6 +41,9 @@ const peoplePolicy = twinPolicy + `    people:
     loose:
       columns:
         title: {}
+    large:
+      columns:
+        name: {}
 `
 
 // peopleCount is several times what one statement writes.

@@ -43,6 +43,10 @@ const (
 	// KindAway marks a cell sealed to the public key of an owner who was not
 	// unlocked when it was written.
 	KindAway Kind = 'a'
+	// KindPlain marks bytes that are no cell: what a column held before it was
+	// protected, while its rows are being converted. It has no other field, and
+	// Parse does not know it: [Plain] reads it where a caller accepts plaintext.
+	KindPlain Kind = 'p'
 )
 
 // Suites: the algorithms a cell is sealed with.
@@ -170,6 +174,19 @@ func Parse(b []byte) (Header, error) {
 	h.Epoch = binary.BigEndian.Uint16(fixed[2:])
 	copy(h.KeyID[:], fixed[4:])
 	return h, nil
+}
+
+// Plain returns the bytes behind the mark of plaintext, kind p. They are b's own.
+func Plain(b []byte) (old []byte, ok bool) {
+	if len(b) < prefixSize || !IsCell(b) || Kind(b[3]) != KindPlain {
+		return nil, false
+	}
+	return b[prefixSize:], true
+}
+
+// AppendPlain appends old behind the mark of plaintext, kind p.
+func AppendPlain(dst, old []byte) []byte {
+	return append(append(dst, magic0, magic1, magic2, byte(KindPlain)), old...)
 }
 
 // appendHeader appends everything of h that stands in front of the nonce or the

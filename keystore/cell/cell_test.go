@@ -585,3 +585,21 @@ func BenchmarkAwayOpen(b *testing.B) {
 		}
 	}
 }
+
+// TestPlain tells marked plaintext, which is no cell, from cells.
+func TestPlain(t *testing.T) {
+	for _, old := range []string{"", "rent", "\xffLKt", "\xffLKp"} {
+		marked := AppendPlain([]byte("x"), []byte(old))[1:]
+		if got, ok := Plain(marked); !ok || string(got) != old {
+			t.Errorf("Plain(%x): got %q, %t, want %q", marked, got, ok, old)
+		}
+		if _, err := Parse(marked); !errors.Is(err, ErrUnknownFormat) {
+			t.Errorf("Parse(%x): got %v, want %v", marked, err, ErrUnknownFormat)
+		}
+	}
+	for _, b := range []string{"", "rent", "\xffLK", "\xffLKt", "\xffLKP"} {
+		if got, ok := Plain([]byte(b)); ok {
+			t.Errorf("Plain(%x): got %q, want none", b, got)
+		}
+	}
+}

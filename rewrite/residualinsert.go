@@ -1,0 +1,600 @@
+package rewrite
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
+	"github.com/pingcap/tidb/pkg/parser/mysql"
+)
+
+// ResidualInsert is an INSERT or REPLACE whose values only the evaluator can tell. The client's statement runs there over an
+// empty table like the target, and the rows that come to be are sealed and written by a statement of the same kind.
+type ResidualInsert struct {
+	// Columns are those that the rows are written with: what the statement names, and the protected columns whose implicit
+	// default it leaves to the server.
+	Columns []WriteColumn
+	// Counter is the AUTO_INCREMENT column, empty where there is none; where it is left out or NULL, the backend counts.
+	Counter string
+	// Selected says that the rows are those of a query.
+	Selected bool
+	// Replace says that the statement is REPLACE, and Duplicate that it has ON DUPLICATE KEY UPDATE. The evaluator then gets the
+	// rows that the new ones may meet, and the columns of the target say which of them the statement assigns.
+	Replace, Duplicate bool
+	// Guarded are the protected columns of a table whose old cells a REPLACE reads first: they have to be under keys that are
+	// here. There are none where the policy lets all be overwritten.
+	Guarded []*Protected
+	// Keys are the unique keys by which a new row meets an old one; only for Replace with Guarded and for Duplicate.
+	Keys []*Index
+	// LastID: the statement sets LAST_INSERT_ID() itself.
+	LastID bool
+	// ReturningFrom is the first token of the RETURNING list, which goes to the statement's end; -1 without one.
+	ReturningFrom int
+}
+
+// residualInserter plans INSERT and REPLACE.
+type residualInserter struct {
+	p      *residualPlanner
+	s      *ast.InsertStmt
+	of     *usedTable
+	in     *ResidualInsert
+	target *WriteTarget
+	names  *derivedNames
+}
+
+// residualInsert plans an INSERT or REPLACE.
+func (p *residualPlanner) residualInsert(s *ast.InsertStmt) error {
+	w := &residualInserter{p: p, s: s, in: &ResidualInsert{Replace: s.IsReplace, Duplicate: len(s.OnDuplicate) > 0, Selected: s.Select != nil, ReturningFrom: -1}}
+	if err := w.into(); err != nil {
+		return err
+	}
+	p.r.Write.Insert = w.in
+	p.r.Write.Targets = []WriteTarget{{Load: slices.Index(p.tables, w.of)}}
+	w.target = &p.r.Write.Targets[0]
+	w.names = newDerivedNames(p)
+	for i := range w.of.table.Constraints {
+		w.target.Constraints = append(w.target.Constraints, &w.of.table.Constraints[i])
+	}
+	columns, err := w.columns()
+	if err != nil {
+		return err
+	}
+	if s.Select != nil {
+		err = w.selected(columns)
+	} else {
+		err = w.values(columns)
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.written(columns); err != nil {
+		return err
+	}
+	if err := w.meets(); err != nil {
+		return err
+	}
+	return w.returning()
+}
+
+// into notes the table that gets the rows.
+func (w *residualInserter) into() error {
+	p, s := w.p, w.s
+	name, ok := insertedTable(s)
+	if !ok {
+		return notUnderstood("the table of INSERT is not understood", "")
+	}
+	database := name.Schema.O
+	if database == "" {
+		database = p.b.f.Database
+	}
+	t := p.b.p.schema.Table(database, name.Name.O)
+	switch {
+	case t == nil:
+		return notUnderstood("a table that is not known, or a temporary one, beside protected columns", "copy what is needed into an ordinary table")
+	case t.Kind != BaseTable:
+		return refuse(CodeNotUnderstood, t.String(), "a statement that computes over protected columns writes a view", "write the table itself")
+	case len(s.PartitionNames) > 0:
+		return notUnderstood("a partition in a statement that computes over protected columns", "name the table alone")
+	case s.Priority == mysql.DelayedPriority:
+		return notUnderstood("INSERT DELAYED with values that are computed", "leave DELAYED out")
+	case !asciiName(t.Database+t.Name) && p.b.f.Charset != CharsetUTF8MB4:
+		return notUnderstood("a table name outside of ASCII in this character set", "connect with utf8mb4")
+	}
+	if err := p.b.writable(t); err != nil {
+		return err
+	}
+	var err error
+	if w.of, err = p.tableOf(t); err != nil {
+		return err
+	}
+	w.of.inserted, w.of.all = true, true
+	triggered := slices.ContainsFunc(t.Triggers, func(r *Routine) bool {
+		return strings.EqualFold(r.Event, "INSERT") || w.in.Duplicate && strings.EqualFold(r.Event, "UPDATE")
+	})
+	switch {
+	case triggered:
+		return refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table with a trigger for it",
+			"do the trigger's work in the application")
+	case w.in.Duplicate && len(w.of.uses) > 0:
+		return refuse(CodeNotPossible, t.String(), "ON DUPLICATE KEY UPDATE over protected columns writes a table that it also reads",
+			"read the values first")
+	}
+	p.b.plan.Ignore = s.IgnoreErr
+	return nil
+}
+
+// insertedTable gives the name of the table of an INSERT.
+func insertedTable(s *ast.InsertStmt) (*ast.TableName, bool) {
+	if s.Table == nil || s.Table.TableRefs == nil {
+		return nil, false
+	}
+	source, ok := s.Table.TableRefs.Left.(*ast.TableSource)
+	if !ok || s.Table.TableRefs.Right != nil {
+		return nil, false
+	}
+	name, ok := source.Source.(*ast.TableName)
+	return name, ok
+}
+
+// columns gives the columns that the statement gives values to, in its order.
+func (w *residualInserter) columns() ([]*Column, error) {
+	t := w.of.table
+	var columns []*Column
+	for _, n := range w.s.Columns {
+		c := t.Column(n.Name.O)
+		if c == nil {
+			return nil, notUnderstood("a column of the INSERT is not known", "check the name; the schema as Latchkey read it does not have it")
+		}
+		columns = append(columns, c)
+	}
+	if len(columns) == 0 {
+		for _, c := range t.Columns {
+			if !c.Invisible {
+				columns = append(columns, c)
+			}
+		}
+	}
+	for _, c := range t.Columns {
+		if c.AutoIncrement {
+			w.in.Counter = c.Name
+		}
+	}
+	return columns, nil
+}
+
+// values judges the rows of VALUES and the list of SET.
+func (w *residualInserter) values(columns []*Column) error {
+	for _, row := range w.s.Lists {
+		if len(row) == 0 && len(w.s.Columns) == 0 {
+			continue // of defaults
+		}
+		if len(row) != len(columns) {
+			return refuse(CodeValueCount, "", "column count does not match value count", "")
+		}
+		for i, e := range row {
+			if err := w.value(columns[i], e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// value judges the expression for one column.
+func (w *residualInserter) value(c *Column, e ast.ExprNode) error {
+	if d, ok := e.(*ast.DefaultExpr); ok && d.Name == nil {
+		if c.computesDefault() {
+			return refuse(CodeNotPossible, w.of.table.String()+"."+c.Name, "its default is an expression", "leave the column out, or write the value itself")
+		}
+		return nil
+	}
+	v := &ownRowFinder{w: w}
+	e.Accept(v)
+	if v.err != nil {
+		return v.err
+	}
+	if c.Protected == nil {
+		return w.names.plain(e)
+	}
+	return nil
+}
+
+// ownRowFinder looks for names of the row itself whose values the evaluator does not have.
+type ownRowFinder struct {
+	w *residualInserter
+	// inner counts the subqueries around, whose own tables come first.
+	inner int
+	err   error
+}
+
+// Enter implements ast.Visitor.
+func (v *ownRowFinder) Enter(n ast.Node) (ast.Node, bool) {
+	switch x := n.(type) {
+	case *ast.SubqueryExpr:
+		v.inner++
+	case *ast.ColumnName:
+		v.column(x)
+	}
+	return n, v.err != nil
+}
+
+func (v *ownRowFinder) column(x *ast.ColumnName) {
+	of, p := v.w.of, v.w.p
+	c := of.table.Column(x.Name.O)
+	if c == nil || !p.mayName(of, x) {
+		return
+	}
+	if v.inner > 0 && x.Table.O == "" && slices.ContainsFunc(p.tables, func(t *usedTable) bool {
+		other, _ := t.column(FoldName(x.Name.O))
+		return other != nil && len(t.uses) > 0
+	}) {
+		return
+	}
+	switch {
+	case c.AutoIncrement:
+		v.err = refuse(CodeNotPossible, of.table.String()+"."+c.Name, "a value is computed from it before the server has counted it", "write the value itself")
+	case c.Generated, c.computesDefault():
+		v.err = refuse(CodeNotPossible, of.table.String()+"."+c.Name, "a value is computed from it, and it is computed by the server", "write the value itself")
+	}
+}
+
+// Leave implements ast.Visitor.
+func (v *ownRowFinder) Leave(n ast.Node) (ast.Node, bool) {
+	if _, ok := n.(*ast.SubqueryExpr); ok {
+		v.inner--
+	}
+	return n, v.err == nil
+}
+
+// selected judges the select list of INSERT ... SELECT, of each of its SELECTs.
+func (w *residualInserter) selected(columns []*Column) error {
+	branches, err := branchesOf(w.s.Select)
+	if err != nil {
+		return err
+	}
+	for _, s := range branches {
+		items, err := w.items(s)
+		if err != nil {
+			return err
+		}
+		if len(items) != len(columns) {
+			return refuse(CodeValueCount, "", "column count does not match value count", "")
+		}
+		for i, item := range items {
+			if columns[i].Protected != nil {
+				continue
+			}
+			if item.prot != nil {
+				return plaintextInClear(item.prot)
+			}
+			if item.expr == nil {
+				continue
+			}
+			if err := w.names.plain(item.expr); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// branchesOf gives the SELECTs whose rows a query is made of.
+func branchesOf(n ast.Node) ([]*ast.SelectStmt, error) {
+	switch x := n.(type) {
+	case *ast.SelectStmt:
+		if x.Kind != ast.SelectStmtKindValues && x.Fields != nil {
+			return []*ast.SelectStmt{x}, nil
+		}
+	case *ast.SetOprStmt:
+		return branchesOf(x.SelectList)
+	case *ast.SetOprSelectList:
+		var all []*ast.SelectStmt
+		for _, s := range x.Selects {
+			some, err := branchesOf(s)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, some...)
+		}
+		return all, nil
+	}
+	return nil, notUnderstood("the query of the INSERT is not understood", "use SELECT")
+}
+
+// selectItem is one column of a select list: an expression, or a column that * stands for, with what protects it.
+type selectItem struct {
+	expr ast.ExprNode
+	prot *Protected
+}
+
+// items gives the columns of a select list.
+func (w *residualInserter) items(s *ast.SelectStmt) ([]selectItem, error) {
+	var items []selectItem
+	for _, f := range s.Fields.Fields {
+		if f.WildCard == nil {
+			items = append(items, selectItem{expr: f.Expr})
+			continue
+		}
+		all, err := w.star(s, f.WildCard)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, all...)
+	}
+	return items, nil
+}
+
+// star gives the columns that * stands for.
+func (w *residualInserter) star(s *ast.SelectStmt, f *ast.WildCardField) ([]selectItem, error) {
+	unknown := notUnderstood("the columns of the SELECT are not known", "name the columns instead of *")
+	at := slices.IndexFunc(w.p.blocks, func(q *queryBlock) bool { return q.sel == s })
+	if at < 0 || len(w.p.blocks[at].derived) > 0 || merges(s.From) {
+		return nil, unknown
+	}
+	name := FoldTable(f.Table.O, w.p.b.p.schema.LowerCaseTableNames)
+	var items []selectItem
+	for _, u := range w.p.blocks[at].uses {
+		if name != "" && u.name != name {
+			continue
+		}
+		for i, c := range u.of.table.Columns {
+			if !c.Invisible {
+				items = append(items, selectItem{prot: u.of.protected(i)})
+			}
+		}
+	}
+	if len(items) == 0 {
+		return nil, unknown
+	}
+	return items, nil
+}
+
+// merges tells whether a join makes one column of two.
+func merges(from *ast.TableRefsClause) bool {
+	v := &mergeFinder{}
+	if from != nil {
+		from.Accept(v)
+	}
+	return v.found
+}
+
+// mergeFinder looks for NATURAL JOIN and USING.
+type mergeFinder struct{ found bool }
+
+// Enter implements ast.Visitor.
+func (v *mergeFinder) Enter(n ast.Node) (ast.Node, bool) {
+	if j, ok := n.(*ast.Join); ok && (j.NaturalJoin || len(j.Using) > 0) {
+		v.found = true
+	}
+	return n, v.found
+}
+
+// Leave implements ast.Visitor.
+func (v *mergeFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// written notes the columns that the rows are written with, and what seals them.
+func (w *residualInserter) written(columns []*Column) error {
+	t := w.of.table
+	for i, c := range columns {
+		switch {
+		case slices.Index(columns, c) < i:
+			return refuse(CodeNotPossible, t.String()+"."+c.Name, "it is named twice", "")
+		case c.Generated:
+			return refuse(CodeNotPossible, t.String()+"."+c.Name, "it is computed by the server", "leave it out")
+		case c.DataType == "timestamp" && c.Protected == nil && !c.Nullable && w.p.b.p.schema.ImplicitTimestamps:
+			return refuse(CodeNotPossible, t.String()+"."+c.Name, "NULL stands for the present time in it", "leave it out, or set explicit_defaults_for_timestamp")
+		}
+	}
+	for _, c := range t.Columns {
+		if !slices.Contains(columns, c) && !w.implied(c) {
+			continue
+		}
+		if p := c.Protected; p != nil {
+			if err := sealable(p); err != nil {
+				return err
+			}
+			w.p.b.plan.Writes = append(w.p.b.plan.Writes, p)
+			if owner := ownerColumn(t, p); owner != nil {
+				w.target.Owner = owner.Name
+			}
+		}
+		w.in.Columns = append(w.in.Columns, WriteColumn{Name: c.Name, Protected: c.Protected})
+	}
+	if len(w.in.Columns) == 0 {
+		return notUnderstood("an INSERT without values", "name the columns and give their values")
+	}
+	return nil
+}
+
+// implied tells whether a column that the statement leaves out has to be written with what the evaluator gives it: the implicit
+// default of a protected column, which the backend would store as an empty value, and what the backend is too strict for.
+func (w *residualInserter) implied(c *Column) bool {
+	switch {
+	case c.Protected != nil:
+		return !c.Protected.Nullable && !c.Protected.Type.HasDefault
+	case c.Generated, c.AutoIncrement, c.Nullable, c.HasDefault:
+		return false
+	}
+	return !w.p.b.strict(w.of.table) || w.s.IgnoreErr
+}
+
+// meets plans for rows that are there already.
+func (w *residualInserter) meets() error {
+	if !w.in.Duplicate && !w.in.Replace {
+		return nil
+	}
+	if w.in.Duplicate {
+		return notPossible(w.p.anyProtected(), "an expression in ON DUPLICATE KEY UPDATE", "compute the value in the application and write it")
+	}
+	guards := false
+	for _, c := range w.of.table.Columns {
+		if c.Protected != nil {
+			guards = guards || !c.Protected.OverwriteAllow
+			w.in.Guarded = append(w.in.Guarded, c.Protected)
+		}
+	}
+	if !guards {
+		w.in.Guarded = nil
+		return nil
+	}
+	return w.keys()
+}
+
+// anyProtected gives a protected column of the statement.
+func (p *residualPlanner) anyProtected() *Protected {
+	for _, t := range p.tables {
+		for i := range t.table.Columns {
+			if prot := t.protected(i); prot != nil {
+				return prot
+			}
+		}
+	}
+	return &Protected{}
+}
+
+// keys notes the unique keys of the target.
+func (w *residualInserter) keys() error {
+	t := w.of.table
+	for _, x := range t.Indexes {
+		if !x.Unique {
+			continue
+		}
+		for _, part := range x.Parts {
+			c := t.Column(part.Column)
+			if c == nil || c.Generated || c.computesDefault() || c.DataType == "float" || c.Protected != nil && !c.Protected.Search {
+				return refuse(CodeNotPossible, t.String(), "the rows that the statement would overwrite cannot be found by unique key "+x.Name,
+					"update the rows by their primary key")
+			}
+		}
+		w.in.Keys = append(w.in.Keys, x)
+	}
+	return nil
+}
+
+// returning refuses RETURNING.
+func (w *residualInserter) returning() error {
+	if w.p.b.parsed.Returning != nil {
+		return notUnderstood("RETURNING of rows whose values are computed over protected columns", "select them afterwards")
+	}
+	return nil
+}
+
+// plaintextInClear is the refusal of a value that would reach a column that is not protected.
+func plaintextInClear(p *Protected) error {
+	return notPossible(p, "its plaintext would be written to a column that is not protected",
+		"protect that column too, or write the value from the application")
+}
+
+// derivedNames tells what the columns of derived tables and common table expressions are made of: by their names alone, so that
+// what may be protected counts as protected.
+type derivedNames struct {
+	p *residualPlanner
+	// items has the select items by the name that they give to a column.
+	items map[string][]ast.ExprNode
+	// listed: some columns have their names from a list, and could be anything.
+	listed bool
+}
+
+func newDerivedNames(p *residualPlanner) *derivedNames {
+	d := &derivedNames{p: p, items: map[string][]ast.ExprNode{}}
+	p.b.parsed.Node.Accept(d)
+	return d
+}
+
+// Enter implements ast.Visitor.
+func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
+	switch x := n.(type) {
+	case *ast.SelectField:
+		if x.WildCard != nil {
+			break
+		}
+		name := FoldName(x.AsName.O)
+		if c, ok := x.Expr.(*ast.ColumnNameExpr); ok && name == "" {
+			name = FoldName(c.Name.Name.O)
+		}
+		d.items[name] = append(d.items[name], x.Expr)
+	case *ast.CommonTableExpression:
+		d.listed = d.listed || len(x.ColNameList) > 0
+	case *ast.TableSource:
+		d.listed = d.listed || len(x.ColumnNames) > 0
+	}
+	return n, false
+}
+
+// Leave implements ast.Visitor.
+func (d *derivedNames) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// plain refuses an expression whose value may depend on a protected column.
+func (d *derivedNames) plain(e ast.ExprNode) error {
+	v := &taintFinder{d: d, seen: map[ast.ExprNode]bool{e: true}}
+	e.Accept(v)
+	switch {
+	case v.found != nil:
+		return plaintextInClear(v.found)
+	case v.unsure:
+		return notUnderstood("a column that is not protected gets a value of a derived table or from * beside protected columns",
+			"name the columns, each with its table, or read the values first")
+	}
+	return nil
+}
+
+// taintFinder looks for whatever may lead to a protected column.
+type taintFinder struct {
+	d      *derivedNames
+	seen   map[ast.ExprNode]bool
+	found  *Protected
+	unsure bool
+}
+
+// Enter implements ast.Visitor.
+func (v *taintFinder) Enter(n ast.Node) (ast.Node, bool) {
+	switch x := n.(type) {
+	case *ast.ColumnName:
+		v.column(x)
+	case *ast.SelectStmt:
+		if x.Fields == nil || v.d.p.exists[x] {
+			break
+		}
+		for _, f := range x.Fields.Fields {
+			v.unsure = v.unsure || f.WildCard != nil
+		}
+	case *ast.Join:
+		v.unsure = v.unsure || x.NaturalJoin
+		for _, c := range x.Using {
+			v.column(c)
+		}
+	}
+	return n, v.found != nil
+}
+
+// Leave implements ast.Visitor.
+func (v *taintFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+func (v *taintFinder) column(x *ast.ColumnName) {
+	p, name := v.d.p, FoldName(x.Name.O)
+	base := slices.ContainsFunc(p.tables, func(t *usedTable) bool { return x.Table.O != "" && p.mayName(t, x) })
+	known := false
+	for _, t := range p.tables {
+		c, prot := t.column(name)
+		if c == nil || base && !p.mayName(t, x) {
+			continue
+		}
+		known = true
+		if prot != nil {
+			v.found = prot
+			return
+		}
+	}
+	if base && known {
+		return
+	}
+	v.unsure = v.unsure || v.d.listed
+	for _, e := range v.d.items[name] {
+		known = true
+		if !v.seen[e] {
+			v.seen[e] = true
+			e.Accept(v)
+		}
+	}
+	v.unsure = v.unsure || !known
+}
