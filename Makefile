@@ -7,9 +7,9 @@ KEEP        ?=
 # The runtime erases what derivations of keys leave behind (docs/decisions/015): on top of what the program does itself.
 EXPERIMENT  ?= runtimesecret
 UPDATE      ?=
-PART        ?= proxy residual units
+PART        ?= proxy residual models units
 
-.PHONY: build demo test check race fuzz bench bench-proxy bench-residual bench-units install clean
+.PHONY: build demo test check race fuzz bench bench-proxy bench-residual bench-models bench-units install clean
 
 build: ## the program, in bin/
 	GOEXPERIMENT=$(EXPERIMENT) $(GO) build -trimpath -o bin/latchkey .
@@ -42,7 +42,7 @@ fuzz: install ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
-bench: ## all of PART: proxy residual units; UPDATE=1 writes docs/performance.md
+bench: ## all of PART: proxy residual models units; UPDATE=1 writes docs/performance.md and the examples' figures and plots
 	.ci/install server bench
 	$(MAKE) $(addprefix bench-,$(PART))
 
@@ -51,6 +51,9 @@ bench-proxy: # direct, HAProxy and Latchkey side by side
 
 bench-residual: # statements that the evaluator finishes, beside plaintext, over 1,000, 10,000 and 100,000 rows
 	$(GO) test -run '^$$' -bench '^BenchmarkResidual$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)
+
+bench-models: # the queries of docs/examples beside plaintext, over 1,000 to 100,000 rows
+	$(GO) test -run '^$$' -bench '^BenchmarkModels$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)
 
 bench-units: # the parts alone
 	$(GO) test -run '^$$' -bench . -benchtime 100ms $(GOTESTFLAGS) $$($(GO) list ./... | grep -v /internal/endtoend)

@@ -73,6 +73,7 @@ type Evaluator struct {
 	Dir      string // empty means a temporary directory
 	MaxRows  int
 	MaxBytes int64
+	MaxTime  time.Duration
 }
 
 // The words of evaluator.binary that are no path.
@@ -132,7 +133,7 @@ func Default() *Config {
 			User: "latchkey",
 		},
 		Admin:     Admin{Address: "127.0.0.1:9307"},
-		Evaluator: Evaluator{Binary: EvaluatorAuto, MaxRows: 200_000, MaxBytes: 64 << 20},
+		Evaluator: Evaluator{Binary: EvaluatorAuto, MaxRows: 200_000, MaxBytes: 64 << 20, MaxTime: 5 * time.Minute},
 		Keystore: Keystore{
 			Database:    "latchkey_keys",
 			Realm:       "main",
@@ -339,6 +340,7 @@ func (d *document) evaluator(n ast.Node, path string, e *Evaluator) {
 		"dir":       d.setPath(&e.Dir),
 		"max_rows":  d.setInt(&e.MaxRows, 1, 1_000_000_000),
 		"max_bytes": d.setSize(&e.MaxBytes),
+		"max_time":  d.setDuration(&e.MaxTime, 100*time.Millisecond),
 	})
 }
 

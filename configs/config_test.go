@@ -140,7 +140,7 @@ backend:
   address: db.example.com:3306
   tls: {mode: fingerprint, fingerprint: "` + strings.Repeat("AB:", 31) + `cd", cert: c.pem, key: c.key}
 admin: {address: ""}
-evaluator: {binary: "off", max_rows: 10, max_bytes: 2GiB}
+evaluator: {binary: "off", max_rows: 10, max_bytes: 2GiB, max_time: 30s}
 keystore: {token_ttl: 90m, cache: {size: 5, ttl: 1m30s}}
 allow_insecure_keys: true
 keyring_idle: 15m
@@ -175,7 +175,7 @@ databases:
 	})
 	check("backend account", []string{c.Backend.User, c.Backend.PasswordFile}, []string{"latchkey", ""})
 	check("admin", c.Admin, Admin{})
-	check("evaluator", c.Evaluator, Evaluator{Binary: EvaluatorOff, MaxRows: 10, MaxBytes: 2 << 30})
+	check("evaluator", c.Evaluator, Evaluator{Binary: EvaluatorOff, MaxRows: 10, MaxBytes: 2 << 30, MaxTime: 30 * time.Second})
 	check("token_ttl", c.Keystore.TokenTTL, 90*time.Minute)
 	check("cache", []any{c.Keystore.CacheSize, c.Keystore.CacheTTL}, []any{5, 90 * time.Second})
 	check("allow_insecure_keys", c.AllowInsecureKeys, true)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -317,7 +318,12 @@ func (x *executor) acquire(column *rewrite.Protected) (*evaluator.Conn, error) {
 	if x.env.Evaluator == nil {
 		return nil, errEvaluator(column)
 	}
-	conn, err := x.env.Evaluator.Acquire(x.ctx, evaluator.BaseCaps)
+	ctx, _, end := x.evaluates()
+	defer end()
+	conn, err := x.env.Evaluator.Acquire(ctx, evaluator.BaseCaps)
+	if cause := context.Cause(ctx); cause != nil && x.ctx.Err() == nil {
+		return nil, cause
+	}
 	if err != nil {
 		return nil, errEvaluator(column)
 	}

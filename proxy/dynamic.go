@@ -86,7 +86,7 @@ func (x *executor) planInner(j *job, text []byte) (*job, error) {
 	one := x.facts.Facts
 	one.MultiStatements = false
 	var err error
-	if inner.plan, err = j.snapshot.Planner.Plan(inner.st, &one); err != nil {
+	if inner.plan, err = x.plan(inner.st, &one, j.snapshot); err != nil {
 		return nil, err
 	}
 	p := inner.plan

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"latchkey/proxy/evaluator"
 	"latchkey/proxy/wire"
@@ -68,36 +69,63 @@ func (x *executor) definitionsOf(st *rewrite.Statement, snapshot *Snapshot, prep
 	if columns, ok := cache.Get(key); ok {
 		return columns
 	}
-	conn, err := x.env.Evaluator.Acquire(x.ctx, evaluator.RelayCaps(x.caps))
+	ctx, _, end := x.evaluates()
+	defer end()
+	ctx, cancel := context.WithTimeout(ctx, definitionsTime)
+	defer cancel()
+	conn, err := x.env.Evaluator.Acquire(ctx, evaluator.RelayCaps(x.caps))
 	if err != nil {
 		return nil
 	}
 	defer conn.Release()
 	var columns []wire.Column
 	tables := namedTables(st, snapshot.Schema, x.facts.Database)
-	err = x.onTables(conn, x.mirrorOfFacts(), tables, func(ctx context.Context) error {
-		switch {
-		case preparing || !runsAlone(st):
+	if preparing || !runsAlone(st) {
+		err = x.onTables(ctx, conn, x.mirrorOfFacts(), tables, func() error {
 			d, err := conn.Describe(ctx, text)
 			if err == nil {
 				columns = d.Columns
 			}
 			return err
-		case st.Params() == 0:
-			result, err := conn.Query(ctx, string(text))
-			if err == nil {
-				columns = result.Columns
-			}
-			return err
-		}
-		columns, err = conn.Answer(ctx, text)
-		return err
-	})
+		})
+	} else {
+		columns, err = x.runEmpty(ctx, conn, tables, st, text)
+	}
 	if err != nil {
 		return nil
 	}
 	cache.Add(key, columns)
 	return columns
+}
+
+// definitionsTime is how long the evaluator may take over empty tables. A statement that computes without any, for hours, could
+// not be told from others before.
+const definitionsTime = 2 * time.Second
+
+// runEmpty runs a statement over empty tables of its session's own: whatever it takes, nobody else waits for the tables.
+func (x *executor) runEmpty(ctx context.Context, conn *evaluator.Conn, tables []definedTable, st *rewrite.Statement, text []byte) ([]wire.Column, error) {
+	if _, err := conn.Exec(ctx, "SET sql_mode=''"); err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		definition, err := rewrite.EvaluatorDefinition(t.Table, t.prots, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := x.env.Schema.tables.database(ctx, conn, t.Database); err != nil {
+			return nil, err
+		}
+		if _, err := conn.Exec(ctx, "CREATE TEMPORARY TABLE "+quoteName(t.Database)+"."+quoteName(t.Name)+" "+definition); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.likeClient(ctx, conn, x.mirrorOfFacts()); err != nil {
+		return nil, err
+	}
+	if st.Params() == 0 {
+		return conn.Columns(ctx, string(text))
+	}
+	return conn.Answer(ctx, text)
 }
 
 func (x *executor) definitionsKey(text []byte, snapshot *Snapshot, preparing bool) (key definitionsKey) {

@@ -3,11 +3,10 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
+	"time"
 
 	"latchkey/proxy/evaluator"
 	"latchkey/proxy/wire"
@@ -24,10 +23,14 @@ type mirror struct {
 	now string
 	// isolation is the transaction isolation level.
 	isolation string
+	// maxTime is max_statement_time; 0 is no limit.
+	maxTime time.Duration
 	// session has, for each expression of rewrite.SessionRead, what is written in its place. thread is the client's thread id as
 	// an assignment, empty where nothing reads it; it has to be made before there are temporary tables, which belong to it.
 	session map[string]sessionValue
 	thread  string
+	// variables are the user variables that the statement names, by folded name.
+	variables map[string]variableValue
 }
 
 // mirroredVariable is a session variable that a query's answer depends on.
@@ -54,20 +57,30 @@ const constants = ",sql_warnings=0,unique_checks=1"
 const (
 	mirrorNow = iota
 	mirrorIsolation
+	mirrorMaxTime
 	mirrorFoundRows
 	mirrorRowCount
-	mirrorMore // user variables: value, collation, and the variable itself for its type; then expressions: value, and itself
+	mirrorMore // user variables; then expressions: value, and itself
 )
 
 // asked are what a statement reads of the session beside what every mirror has.
 type asked struct {
 	// variables are names of user variables; expressions are those of rewrite.SessionRead, each once.
 	variables, expressions []string
+	// assigned are the user variables of these that are assigned.
+	assigned []rewrite.AssignedVariable
+}
+
+// reads tells whether the value that a user variable has now matters.
+func (a *asked) reads(name string) bool {
+	return !slices.ContainsFunc(a.assigned, func(v rewrite.AssignedVariable) bool {
+		return !v.Read && rewrite.FoldVariable(v.Name) == rewrite.FoldVariable(name)
+	})
 }
 
 // askedOf gives what a residual statement reads.
 func askedOf(plan *rewrite.ResidualPlan) asked {
-	a := asked{variables: plan.Variables}
+	a := asked{variables: plan.Variables, assigned: plan.Assigns}
 	for i := range plan.Session {
 		if ask := plan.Session[i].Ask; !slices.Contains(a.expressions, ask) {
 			a.expressions = append(a.expressions, ask)
@@ -88,10 +101,9 @@ func mirrorQuery(a asked) []byte {
 			b = append(append(append(b, "@@"...), v.name...), ',')
 		}
 	}
-	b = append(b, "@@timestamp,CAST(@@tx_isolation AS BINARY),FOUND_ROWS(),ROW_COUNT()"...)
+	b = append(b, "@@timestamp,CAST(@@tx_isolation AS BINARY),@@max_statement_time,FOUND_ROWS(),ROW_COUNT()"...)
 	for _, name := range a.variables {
-		v := "@" + quoteName(name)
-		b = append(b, (",CAST(" + v + " AS BINARY),CAST(COLLATION(" + v + ") AS BINARY)," + v)...)
+		b = askVariable(append(b, ','), name)
 	}
 	for _, e := range a.expressions {
 		b = append(b, (",CAST(" + e + " AS BINARY)," + e)...)
@@ -106,14 +118,14 @@ func (x *executor) readMirror(a asked) (*mirror, error) {
 			return nil, err
 		}
 	}
-	for _, name := range a.variables {
-		if !asciiOnly(name) {
-			return nil, newFault(codeNotPossible, "the name of a user variable is not ASCII; give it another")
-		}
+	m := &mirror{}
+	var err error
+	if a.variables, err = x.mirrorKept(m, a); err != nil {
+		return nil, err
 	}
 	var row [][]byte
-	columns := make([]wire.Column, 0, len(mirroredVariables)+mirrorMore+3*len(a.variables)+2*len(a.expressions))
-	err := x.side(mirrorQuery(a), func(_ int, d *wire.Column) {
+	columns := make([]wire.Column, 0, len(mirroredVariables)+mirrorMore+variableColumns*len(a.variables)+2*len(a.expressions))
+	err = x.side(mirrorQuery(a), func(_ int, d *wire.Column) {
 		columns = append(columns, wire.Column{Charset: d.Charset, Type: d.Type, Flags: d.Flags, Length: d.Length, Decimals: d.Decimals})
 	}, func(values [][]byte) error {
 		row = row[:0]
@@ -130,15 +142,21 @@ func (x *executor) readMirror(a asked) (*mirror, error) {
 	}
 	rest := row[len(mirroredVariables):]
 	x.diagnostics.disturbed(rest[mirrorFoundRows], rest[mirrorRowCount])
-	m := &mirror{zone: x.facts.zone, database: x.facts.Database, now: numberText(rest[mirrorNow]), isolation: string(rest[mirrorIsolation])}
+	m.zone, m.database, m.now, m.isolation = x.facts.zone, x.facts.Database, numberText(rest[mirrorNow]), string(rest[mirrorIsolation])
+	if seconds, err := strconv.ParseFloat(string(rest[mirrorMaxTime]), 64); err == nil {
+		m.maxTime = time.Duration(seconds * float64(time.Second))
+	}
 	m.statement = "SET timestamp=" + m.now + constants
 	for i, v := range mirroredVariables {
 		m.statement += "," + v.name + "=" + v.literal(row[i])
 	}
 	at := len(mirroredVariables) + mirrorMore
 	for _, name := range a.variables {
-		m.statement += ",@" + quoteName(name) + "=" + variableLiteral(row[at], string(row[at+1]), &columns[at+2])
-		at += 3
+		m.variables[rewrite.FoldVariable(name)] = newVariableValue(row[at:], &columns[at+2])
+		at += variableColumns
+	}
+	for name, v := range m.variables {
+		m.statement += ",@" + quoteName(name) + "=" + v.literal()
 	}
 	for _, ask := range a.expressions {
 		if err := x.mirrorExpression(m, ask, row[at+1], row[at], &columns[at+1]); err != nil {
@@ -147,6 +165,27 @@ func (x *executor) readMirror(a asked) (*mirror, error) {
 		at += 2
 	}
 	return m, nil
+}
+
+// mirrorKept takes over the variables that are kept here and gives those that the backend has to be asked for.
+func (x *executor) mirrorKept(m *mirror, a asked) (rest []string, err error) {
+	m.variables = make(map[string]variableValue, len(a.variables))
+	for _, name := range a.variables {
+		if !asciiOnly(name) {
+			return nil, newFault(codeNotPossible, "the name of a user variable is not ASCII; give it another")
+		}
+		v := x.kept.find(name)
+		switch {
+		case v == nil:
+			rest = append(rest, name)
+		case v.gone != nil && a.reads(name):
+			return nil, v.gone
+		case v.gone != nil:
+		default:
+			m.variables[rewrite.FoldVariable(name)] = v.value
+		}
+	}
+	return rest, nil
 }
 
 // mirrorExpression takes over what the backend has answered to an expression, as it came and as binary text. What the statement
@@ -188,21 +227,6 @@ func numberText(value []byte) string {
 		return "DEFAULT"
 	}
 	return string(value)
-}
-
-// variableLiteral writes the value of a user variable with its type and collation.
-func variableLiteral(value []byte, collation string, d *wire.Column) string {
-	if value == nil {
-		return "NULL"
-	}
-	switch d.Type {
-	case wire.TypeLongLong, wire.TypeNewDecimal:
-		return numberText(value)
-	case wire.TypeDouble:
-		return "CAST(" + numberText(value) + " AS DOUBLE)"
-	}
-	charset, _, _ := strings.Cut(collation, "_")
-	return "_" + charset + " x'" + hex.EncodeToString(value) + "' COLLATE " + collation
 }
 
 // apply makes a session of the evaluator like the client's. The tables are to be there already: text is read otherwise

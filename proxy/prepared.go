@@ -36,7 +36,9 @@ type preparedStatement struct {
 	charset string
 	plan    *rewrite.Plan
 	epoch   uint64
-	params  int
+	// kept is what keptVariables.list was.
+	kept   string
+	params int
 	// types are those of the last execution that carried any.
 	types []wire.ParamType
 	// long has what COM_STMT_SEND_LONG_DATA sent for each parameter since the last execution; nil when nothing was sent.
@@ -77,6 +79,16 @@ func (v *longValue) append(piece []byte) {
 
 // longHead is how much of a parameter that passes is kept to see whether it is a key.
 const longHead = 2048
+
+// namesVariables tells whether the statement names user variables, of which the proxy may keep some.
+func (s *preparedStatement) namesVariables() bool {
+	for i := range s.st.Tokens() {
+		if s.st.Token(i).Kind == rewrite.TokUserVar {
+			return true
+		}
+	}
+	return false
+}
 
 // local tells whether the backend knows nothing of the statement.
 func (s *preparedStatement) local() bool { return s.plan.Class == rewrite.Local }
@@ -176,7 +188,8 @@ func (x *executor) planOnce(s *preparedStatement, text []byte, snapshot *Snapsho
 	if x.facts.stale && s.st.ModeDependent() {
 		return true, nil
 	}
-	s.plan, err = snapshot.Planner.Plan(&s.st, &s.facts)
+	s.plan, err = x.plan(&s.st, &s.facts, snapshot)
+	s.kept = x.kept.list
 	if x.planNeedsFacts(s.plan, err) {
 		return true, nil
 	}
@@ -464,7 +477,8 @@ func (x *executor) parseExecute(s *preparedStatement, p wire.Packet) (*wire.Exec
 	if err != nil {
 		return nil, nil, err
 	}
-	if snapshot.Epoch() != s.epoch {
+	x.lockVariables()
+	if snapshot.Epoch() != s.epoch || s.kept != x.kept.list && s.namesVariables() || x.unsureVariables(&s.st) {
 		if err := x.planAgain(s, snapshot); err != nil {
 			return nil, nil, err
 		}
@@ -487,7 +501,7 @@ func (x *executor) parseExecute(s *preparedStatement, p wire.Packet) (*wire.Exec
 // not run any more; a variant of the new one takes its place.
 func (x *executor) planAgain(s *preparedStatement, snapshot *Snapshot) error {
 	was := s.plan
-	plan, err := snapshot.Planner.Plan(&s.st, &s.facts)
+	plan, err := x.plan(&s.st, &s.facts, snapshot)
 	if err != nil {
 		return err
 	}
@@ -502,7 +516,7 @@ func (x *executor) planAgain(s *preparedStatement, snapshot *Snapshot) error {
 			return err
 		}
 	}
-	s.plan, s.epoch, s.cursor = plan, snapshot.Epoch(), nil
+	s.plan, s.epoch, s.kept, s.cursor = plan, snapshot.Epoch(), x.kept.list, nil
 	return nil
 }
 
@@ -698,7 +712,7 @@ func (s *preparedStatement) followStrictness(x *executor, snapshot *Snapshot) er
 	}
 	f := s.facts
 	f.Mode = mode
-	plan, err := snapshot.Planner.Plan(&s.st, &f)
+	plan, err := x.plan(&s.st, &f, snapshot)
 	if err != nil {
 		return err
 	}
@@ -970,4 +984,5 @@ func (x *executor) dropStatements() {
 	}
 	x.prepared.byID, x.prepared.last = nil, nil
 	x.named, x.unplanned = nil, nil
+	x.kept.clear()
 }

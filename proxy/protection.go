@@ -22,6 +22,8 @@ type Protection struct {
 	// and 64 MiB. All statements together may open as many bytes as eight of them.
 	MaxRows  int
 	MaxBytes int64
+	// MaxTime bounds how long such a statement may take, its answer included. 0 means five minutes.
+	MaxTime time.Duration
 	// Services are the service keys.
 	Services *keystore.ServiceKeys
 	// Cache opens the account keys that clients push.

@@ -45,6 +45,7 @@ type executor struct {
 	// unplanned are the names of statements of SQL-level PREPARE that passed under SchemaConfig.Report and would not have else.
 	unplanned map[string]struct{}
 	prepared  preparedStatements
+	kept      keptVariables
 	sideReply wire.Reply
 	opener    opener
 	// described are the column definitions of the statement at hand, where its plan asks for them.
@@ -208,7 +209,7 @@ func (x *executor) run(j *job) (again, ok bool, err error) {
 	if j.snapshot, err = x.snapshot(); err != nil {
 		return false, false, x.refuse(err)
 	}
-	j.plan, err = j.snapshot.Planner.Plan(j.st, &x.facts.Facts)
+	j.plan, err = x.plan(j.st, &x.facts.Facts, j.snapshot)
 	if x.planNeedsFacts(j.plan, err) {
 		return x.refreshAndAgain()
 	}
@@ -415,7 +416,10 @@ const (
 
 // rest gives up memory that an unusual request needed. Memory that the next request may well need again stays until the
 // session idles; see session.next.
-func (x *executor) rest() { x.fat = x.shrink(busySize) }
+func (x *executor) rest() {
+	x.lockVariables()
+	x.fat = x.shrink(busySize)
+}
 
 // idle gives up what rest has kept.
 func (x *executor) idle() { x.fat = x.shrink(restSize) }
@@ -606,6 +610,7 @@ func (x *executor) sawEnd(event wire.Event) error {
 // after takes over what the statement changed for those after it.
 func (x *executor) after(st *rewrite.Statement, plan *rewrite.Plan, ok bool) {
 	x.diagnostics.ran(st, plan.Kind)
+	x.variablesPassed(st, plan)
 	if plan.Effects&rewrite.StaleFacts != 0 {
 		// SET changes no current database, except by SET STATEMENT ... FOR another statement.
 		x.facts.markStale(plan.Kind != "SET" || st.Is(1, rewrite.KwStatement))

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"latchkey/proxy/evaluator"
@@ -35,6 +37,7 @@ type residual struct {
 	write *writeBack
 	// spent is what the statement has taken of the budgets.
 	spent spending
+	time  deadline
 }
 
 // residual carries out a statement that came as text.
@@ -57,11 +60,10 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	case r.plan.Residual.Write != nil:
 		r.write = newWriteBack(r)
 	}
-	ctx, cancel := context.WithCancel(x.ctx)
-	defer cancel()
-	x.evaluating.Store(&cancel)
-	defer x.evaluating.Store(nil)
+	ctx, cancel, end := x.evaluates()
+	defer end()
 	r.ctx = ctx
+	r.time.begin(cancel, x.env.MaxTime)
 	defer r.close()
 	if r.write != nil {
 		return r.write.run()
@@ -85,8 +87,13 @@ func (x *executor) followed(st *rewrite.Statement, plan *rewrite.Plan) {
 }
 
 // killed ends what another session runs in the evaluator, of which the backend knows nothing, after the backend has accepted
-// the KILL.
+// the KILL. Only the number of a connection names a session here: KILL QUERY ID has one of the backend's own, and KILL USER none.
 func (x *executor) killed(st *rewrite.Statement) {
+	for i := range st.Len() - 1 {
+		if strings.EqualFold(string(st.Text(i)), "ID") || strings.EqualFold(string(st.Text(i)), "USER") {
+			return
+		}
+	}
 	id, err := strconv.ParseUint(string(st.Text(st.Len()-1)), 10, 32)
 	if err != nil {
 		return
@@ -101,15 +108,26 @@ func (x *executor) killed(st *rewrite.Statement) {
 // interruptEvaluator ends what the session runs in the evaluator, if anything.
 func (s *session) interruptEvaluator() {
 	if cancel := s.evaluating.Load(); cancel != nil {
-		(*cancel)()
+		(*cancel)(errInterrupted)
 	}
 }
 
 // evaluation is the way to end what runs in the evaluator; nil while nothing does.
-type evaluation = atomic.Pointer[context.CancelFunc]
+type evaluation = atomic.Pointer[context.CancelCauseFunc]
+
+// evaluates gives a context that ends when the client's statement is killed or the client is gone. The caller calls end.
+func (x *executor) evaluates() (ctx context.Context, cancel context.CancelCauseFunc, end func()) {
+	ctx, cancel = context.WithCancelCause(x.ctx)
+	before := x.evaluating.Swap(&cancel)
+	return ctx, cancel, func() {
+		x.evaluating.Store(before)
+		cancel(nil)
+	}
+}
 
 // close gives back what the statement has taken.
 func (r *residual) close() {
+	r.time.end()
 	if r.conn != nil {
 		r.conn.Release()
 		r.conn = nil
@@ -122,10 +140,18 @@ var errInterrupted = &fault{code: 1317, state: "70100", message: "Query executio
 
 // present turns an error of any side into what the client may see.
 func (r *residual) present(err error) error {
-	if r.ctx.Err() != nil && r.x.ctx.Err() == nil && !fatal(err) {
-		return errInterrupted
+	if fatal(err) {
+		return err
 	}
-	return evaluatorError(err)
+	var ended *fault
+	if errors.As(context.Cause(r.ctx), &ended) {
+		return ended
+	}
+	var e *evaluator.Error
+	if errors.As(err, &e) && storageFull(e.Code) {
+		return errBudgetStorage
+	}
+	return evaluatorError(r.time.present(err))
 }
 
 // prepare does everything up to the statement itself.
@@ -141,10 +167,11 @@ func (r *residual) prepare() error {
 	if r.mirror.zone == "" && (r.plan.Residual.Clock || r.timed()) {
 		return newFault(codeNotPossible, "the statement computes with points in time, and the session's time zone is SYSTEM, which is not certain; SET time_zone")
 	}
+	r.time.limit(r.mirror.maxTime, errStatementTimeout)
 	if err := r.write.begin(); err != nil {
 		return err
 	}
-	if r.conn, err = x.env.Evaluator.Acquire(r.ctx, evaluator.RelayCaps(x.caps)); err != nil {
+	if r.conn, err = x.env.Evaluator.AcquireLong(r.ctx, evaluator.RelayCaps(x.caps)); err != nil {
 		return err
 	}
 	r.spent.of(x.env)
@@ -249,13 +276,16 @@ func (r *residual) inside(err error) error {
 	return err
 }
 
-// storageFull tells whether a number of MariaDB's says that there is no room for rows.
+// storageFull tells whether a number of MariaDB's says that there is no room for rows. Errors of the file system and of the
+// storage engine come with numbers of their own below 1000: a table whose last page could not be written is a broken one.
 func storageFull(code uint16) bool {
 	switch code {
-	case 1021, 1114, 1030, 1026, 3: // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_GET_ERRNO, ER_ERROR_ON_WRITE, EE_WRITE
+	case 1004, 1005, 1006, 1021, 1026, 1030, 1034, 1037, 1038, 1041, 1114, 1194:
+		// ER_CANT_CREATE_FILE, ER_CANT_CREATE_TABLE, ER_CANT_CREATE_DB, ER_DISK_FULL, ER_ERROR_ON_WRITE, ER_GET_ERRNO, ER_NOT_KEYFILE,
+		// ER_OUTOFMEMORY, ER_OUT_OF_SORTMEMORY, ER_OUT_OF_RESOURCES, ER_RECORD_FILE_FULL, ER_CRASHED_ON_USAGE
 		return true
 	}
-	return false
+	return code < 1000
 }
 
 // answer runs the client's statement in the evaluator and relays its reply.
@@ -266,14 +296,23 @@ func (r *residual) answer() (ok bool, err error) {
 		return false, x.refuse(r.present(err))
 	}
 	x.sent()
-	rows, warnings, ok, err := r.relay(kind)
+	end, ok, err := r.relay(kind)
 	if err != nil {
 		return false, err
 	}
 	if ok {
-		r.keepDiagnostics(rows, warnings)
+		r.keepDiagnostics(end)
 	}
-	return ok, nil
+	return ok, r.keepAssigned()
+}
+
+// replyEnd is what a reply of the evaluator has said.
+type replyEnd struct {
+	// rows is how many rows there were, or those that INTO has taken.
+	rows     uint64
+	warnings uint16
+	// into says that the answer was no resultset.
+	into bool
 }
 
 // send sends the client's statement to the evaluator. The caller reads the reply.
@@ -308,7 +347,7 @@ const sessionStatus = wire.StatusInTransaction | wire.StatusReadOnly | wire.Stat
 	wire.StatusANSIQuotes | wire.StatusNoIndex | wire.StatusNoGoodIndex | wire.StatusQuerySlow | wire.StatusSessionChanged
 
 // relay passes the reply of the evaluator on.
-func (r *residual) relay(kind wire.ReplyKind) (rows uint64, warnings uint16, ok bool, err error) {
+func (r *residual) relay(kind wire.ReplyKind) (end replyEnd, ok bool, err error) {
 	x := r.x
 	reply := &x.reply
 	reply.Start(r.conn.Wire, x.client, kind, r.conn.Caps)
@@ -321,40 +360,45 @@ func (r *residual) relay(kind wire.ReplyKind) (rows uint64, warnings uint16, ok 
 		if err == nil {
 			switch event {
 			case wire.EventDone:
-				return rows, warnings, ok, reply.Close()
+				return end, ok, reply.Close()
 			case wire.EventRow:
-				rows++
+				end.rows++
 			case wire.EventERR:
 				ok = false
 				err = r.relayError()
 			case wire.EventInfile:
 				err = reply.RefuseInfile(errPacket(errInfile))
 			case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
-				warnings, err = r.relayEnd(event)
+				err = r.relayEnd(event, &end)
 			}
 		}
 		if err != nil {
-			return 0, 0, false, r.broken(err)
+			return end, false, r.broken(err)
 		}
 	}
 }
 
 // relayEnd gives an OK or EOF packet the state of the client's own session.
-func (r *residual) relayEnd(event wire.Event) (warnings uint16, err error) {
+func (r *residual) relayEnd(event wire.Event, end *replyEnd) error {
 	p, err := r.x.reply.Payload()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	status := r.x.session.status & (sessionStatus &^ wire.StatusSessionChanged)
 	if err := wire.PatchStatus(p, r.conn.Caps, status, sessionStatus&^status); err != nil || event == wire.EventColumnsEnd {
-		return 0, err
+		return err
 	}
 	if len(p) == 5 && p[0] == 0xfe {
 		e, err := wire.ParseEOF(p)
-		return e.Warnings, err
+		end.warnings = e.Warnings
+		return err
 	}
 	o, err := wire.ParseOK(p, r.conn.Caps)
-	return o.Warnings, err
+	end.warnings = o.Warnings
+	if event == wire.EventOK {
+		end.rows, end.into = o.AffectedRows, true
+	}
+	return err
 }
 
 // relayError notes the error with which the client's statement ends. What fails for want of room is an error of ours.
@@ -367,11 +411,8 @@ func (r *residual) relayError() error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case r.ctx.Err() != nil:
-		e = errPacket(errInterrupted)
-	case storageFull(e.Code):
-		e = errPacket(errBudgetStorage)
+	if r.ctx.Err() != nil || storageFull(e.Code) {
+		e = errPacket(r.present(&evaluator.Error{ERR: e}))
 		r.x.server.metrics.refused(e.Code)
 	}
 	r.x.failedPrivately(e)
@@ -384,8 +425,7 @@ func (r *residual) broken(err error) error {
 	if !errors.As(err, &io) || io.Side == wire.ClientSide {
 		return err
 	}
-	failed := r.present(r.conn.Failed(err))
-	e := errPacket(failed)
+	e := errPacket(r.present(r.conn.Failed(err)))
 	r.x.server.metrics.refused(e.Code)
 	r.x.failedPrivately(e)
 	return r.x.reply.Break(e)
@@ -393,20 +433,24 @@ func (r *residual) broken(err error) error {
 
 // keepDiagnostics makes the client's next questions about this statement have this statement's answers: the backend only
 // knows of the fetches.
-func (r *residual) keepDiagnostics(rows uint64, warnings uint16) {
+func (r *residual) keepDiagnostics(end replyEnd) {
 	x := r.x
-	if r.plan.Residual.FoundRows {
-		result, err := r.conn.Query(r.ctx, "SELECT FOUND_ROWS()")
-		if err == nil && len(result.Rows) == 1 {
-			rows, _ = strconv.ParseUint(string(result.Rows[0][0]), 10, 64)
+	if r.plan.Kind == "SET" {
+		x.diagnostics.sideRan, x.diagnostics.rowCount = true, 0
+	} else {
+		x.diagnostics.answered(r.foundRows(end))
+		if end.into {
+			x.diagnostics.rowCount = int64(end.rows)
 		}
 	}
-	x.diagnostics.answered(rows)
+	if end.warnings == 0 && len(r.plan.Residual.Loads) == 0 {
+		return // a statement without tables leaves the warnings of the one before it
+	}
 	x.area = diagnosticsArea{merged: true}
-	if warnings == 0 {
+	if end.warnings == 0 {
 		return
 	}
-	own := ownWarnings{total: int(warnings), private: true}
+	own := ownWarnings{total: int(end.warnings), private: true}
 	err := r.conn.Each(r.ctx, "SHOW WARNINGS", func(row [][]byte) error {
 		w, err := readDiagnosis(row)
 		own.list = append(own.list, w)
@@ -415,6 +459,18 @@ func (r *residual) keepDiagnostics(rows uint64, warnings uint16) {
 	if err == nil {
 		x.area.own = own
 	}
+}
+
+// foundRows gives what FOUND_ROWS() has to say.
+func (r *residual) foundRows(end replyEnd) uint64 {
+	if r.plan.Residual.FoundRows {
+		result, err := r.conn.Query(r.ctx, "SELECT FOUND_ROWS()")
+		if err == nil && len(result.Rows) == 1 {
+			n, _ := strconv.ParseUint(string(result.Rows[0][0]), 10, 64)
+			return n
+		}
+	}
+	return end.rows
 }
 
 // spending is what one statement has taken of its budget and of the process's.
@@ -498,7 +554,10 @@ func (r *residual) fetch() (err error) {
 			break
 		}
 	}
-	if endErr := end(); err == nil {
+	if fatal(err) {
+		return err
+	}
+	if endErr := end(); endErr != nil {
 		err = endErr
 	}
 	if err == nil && r.spent.locked > 0 {
@@ -520,10 +579,14 @@ func (r *residual) snapshotOf() (end func() error, err error) {
 			return nil, err
 		}
 	}
+	end = func() error { return x.sideCertain("COMMIT AND NO CHAIN NO RELEASE") }
 	if err := x.sideExec([]byte("START TRANSACTION WITH CONSISTENT SNAPSHOT")); err != nil {
-		return nil, err
+		if fatal(err) {
+			return nil, err
+		}
+		return nil, cmp.Or(end(), err)
 	}
-	return func() error { return x.sideExec([]byte("COMMIT AND NO CHAIN NO RELEASE")) }, nil
+	return end, nil
 }
 
 // lockedRows is the error of a statement that met cells whose keys are not here, after all of them have been counted.

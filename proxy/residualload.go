@@ -102,7 +102,7 @@ func (t *tableLoad) fetchHead() []byte {
 	if r.plan.Residual.Clock {
 		b = append(append(b, ",timestamp="...), r.mirror.now...)
 	}
-	return append(b, " FOR "...)
+	return append(r.time.appendSetting(b), " FOR "...)
 }
 
 // fetch runs the fetch on the client's backend connection.
@@ -235,6 +235,8 @@ func (t *tableLoad) row(values [][]byte) error {
 		case -1:
 			t.values[i] = nil
 		case -2:
+		case span[1]:
+			t.values[i] = emptyValue // a part of no bytes of no memory would be NULL
 		default:
 			t.values[i] = t.text[span[0]:span[1]:span[1]]
 		}
@@ -244,6 +246,9 @@ func (t *tableLoad) row(values [][]byte) error {
 	}
 	return t.into.Row(t.values)
 }
+
+// emptyValue is a value that is there and has no bytes.
+var emptyValue = []byte{}
 
 // errRowLocked says that a row has a cell whose key is not here.
 var errRowLocked = errors.New("a cell of the row is locked")

@@ -88,29 +88,38 @@ func (x *executor) onLogical(m *mirror, tables []definedTable, do func(ctx conte
 	if x.env.Evaluator == nil {
 		return errNoEvaluator
 	}
-	conn, err := x.env.Evaluator.Acquire(x.ctx, evaluator.RelayCaps(x.caps))
-	if err != nil {
-		return evaluatorError(err)
+	ctx, _, end := x.evaluates()
+	defer end()
+	conn, err := x.env.Evaluator.Acquire(ctx, evaluator.RelayCaps(x.caps))
+	if err == nil {
+		defer conn.Release()
+		err = x.onTables(ctx, conn, m, tables, func() error { return do(ctx, conn) })
 	}
-	defer conn.Release()
-	return evaluatorError(x.onTables(conn, m, tables, func(ctx context.Context) error { return do(ctx, conn) }))
+	if cause := context.Cause(ctx); cause != nil && x.ctx.Err() == nil {
+		return cause
+	}
+	return evaluatorError(err)
 }
 
 // onTables calls do while the evaluator has these tables, empty, after conn's session has become like the client's.
-func (x *executor) onTables(conn *evaluator.Conn, m *mirror, tables []definedTable, do func(ctx context.Context) error) error {
-	all := x.env.Schema.tables
-	return all.with(x.ctx, conn, tables, func() error {
-		if m.database != "" {
-			if err := all.database(x.ctx, conn, m.database); err != nil {
-				return err
-			}
-		}
-		if err := m.applyZone(x.ctx, conn); err != nil {
+func (x *executor) onTables(ctx context.Context, conn *evaluator.Conn, m *mirror, tables []definedTable, do func() error) error {
+	return x.env.Schema.tables.with(ctx, conn, tables, func() error {
+		if err := x.likeClient(ctx, conn, m); err != nil {
 			return err
 		}
-		if err := m.apply(x.ctx, conn); err != nil {
-			return err
-		}
-		return do(x.ctx)
+		return do()
 	})
+}
+
+// likeClient makes a session of the evaluator like the client's, after its tables have been made.
+func (x *executor) likeClient(ctx context.Context, conn *evaluator.Conn, m *mirror) error {
+	if m.database != "" {
+		if err := x.env.Schema.tables.database(ctx, conn, m.database); err != nil {
+			return err
+		}
+	}
+	if err := m.applyZone(ctx, conn); err != nil {
+		return err
+	}
+	return m.apply(ctx, conn)
 }

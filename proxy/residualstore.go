@@ -263,6 +263,9 @@ func (s *rowStore) text(t *writtenTable, n *storedRows) []byte {
 // send runs the statement and holds the number of its rows against those that it was made for.
 func (s *rowStore) send(t *writtenTable, n *storedRows) error {
 	x := s.w.r.x
+	if err := s.w.r.ctx.Err(); err != nil {
+		return err // a KILL that came between two statements
+	}
 	text := s.text(t, n)
 	if err := x.fits(len(text)); err != nil {
 		return err

@@ -93,8 +93,8 @@ func (w *writeBack) run() (ok bool, err error) {
 		return true, w.answer()
 	}
 	if !fatal(err) {
-		if undone := w.undo(); fatal(undone) {
-			err = undone
+		if undone := w.undo(); undone != nil {
+			return false, undone
 		}
 	}
 	return false, x.refuse(w.r.present(err))
@@ -127,11 +127,8 @@ func (w *writeBack) begin() error {
 
 // start starts a transaction of the statement's own.
 func (w *writeBack) start() error {
-	if err := w.r.x.sideExec([]byte("START TRANSACTION")); err != nil {
-		return err
-	}
 	w.own = true
-	return nil
+	return w.r.x.sideExec([]byte("START TRANSACTION"))
 }
 
 // writeSavepoint is the name of the savepoint to which a statement that fails goes back.
@@ -158,14 +155,14 @@ func (w *writeBack) commit() error {
 	return nil
 }
 
-// undo takes back what has been written. An error of the backend means that there is nothing left to take back: a deadlock has
-// ended the whole transaction.
+// undo takes back what has been written. Where the savepoint is gone there is nothing left to take back: a deadlock has ended the
+// whole transaction. Its error ends the session, and the transaction with it.
 func (w *writeBack) undo() error {
 	switch {
 	case w.own:
-		return w.r.x.sideExec([]byte("ROLLBACK AND NO CHAIN NO RELEASE"))
+		return w.r.x.sideCertain("ROLLBACK AND NO CHAIN NO RELEASE")
 	case w.marked:
-		return w.r.x.sideExec([]byte("ROLLBACK TO SAVEPOINT " + writeSavepoint))
+		return w.r.x.sideCertain("ROLLBACK TO SAVEPOINT " + writeSavepoint)
 	}
 	return nil
 }
@@ -343,7 +340,7 @@ func (w *writeBack) took(n int) error {
 // failed gives the error with which the statement ended in the evaluator, without the values that its text quotes.
 func (w *writeBack) failed(e *evaluator.Error) error {
 	if storageFull(e.Code) {
-		return errBudgetStorage
+		return e // see residual.present
 	}
 	f, ok := valueFault(e.ERR)
 	if !ok {

@@ -12,9 +12,10 @@ func (l *SchemaLoader) startEvaluator(conn *schemaConn) error {
 		return nil
 	}
 	var settings evaluator.Settings
-	const query = "SELECT VERSION(), @@global.lower_case_table_names, @@global.character_set_server, @@global.collation_server"
+	const query = "SELECT VERSION(), @@global.lower_case_table_names, @@global.character_set_server, @@global.collation_server, @@global.max_allowed_packet"
 	err := conn.rows(query, func(row schemaRow) error {
-		settings = evaluator.Settings{Version: row.text(0), LowerCaseTableNames: int(row.number(1)), Charset: row.text(2), Collation: row.text(3)}
+		settings = evaluator.Settings{Version: row.text(0), LowerCaseTableNames: int(row.number(1)), Charset: row.text(2), Collation: row.text(3),
+			MaxAllowedPacket: int(row.number(4))}
 		return nil
 	})
 	if err == nil {

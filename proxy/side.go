@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+
 	"latchkey/proxy/wire"
 )
 
@@ -27,6 +29,26 @@ func (x *executor) side(sql []byte, define func(i int, d *wire.Column), row func
 // sideExec runs a statement of the proxy's own whose result does not matter.
 func (x *executor) sideExec(sql []byte) error {
 	return x.side(sql, nil, func([][]byte) error { return nil })
+}
+
+// certainTries is how often sideCertain runs a statement: a KILL and a time limit hit one of them.
+const certainTries = 3
+
+// sideCertain runs a statement that ends or takes back what the proxy began in the client's session. A KILL of the client's own
+// statement, or a time limit, can meet it: it is run again then. Its errors end the session, whose transaction must not go on.
+func (x *executor) sideCertain(sql string) error {
+	for tries := 1; ; tries++ {
+		err := x.sideExec([]byte(sql))
+		var backend *backendError
+		switch {
+		case !errors.As(err, &backend):
+			return err
+		case backend.Code == 1305: // ER_SP_DOES_NOT_EXIST, also of a savepoint
+			return nil
+		case tries == certainTries:
+			return &wire.IOError{Side: wire.BackendSide, Op: "end the statement", Err: backend}
+		}
+	}
 }
 
 // readSide reads the reply to a request of the proxy's own.

@@ -98,13 +98,12 @@ func (b *builder) evaluable(r *ResidualPlan) error {
 				return err
 			}
 		case t.Kind == TokUserVar:
-			if b.st.IsOp(i+1, OpAssign) {
-				return notUnderstood("a user variable is assigned from a statement that computes over protected columns",
-					"read the values with a plain SELECT")
+			if b.st.IsOp(i+1, OpAssign) && !b.setsVariables() {
+				return notUnderstood("a user variable is assigned in a statement that writes over protected columns", "set it in a statement of its own")
 			}
 			r.addVariable(b.st.Name(i))
-		case t.Kind == TokOp && t.Op() == OpAssign:
-			return notUnderstood("an assignment in a statement that computes over protected columns", "read the values with a plain SELECT")
+		case t.Kind == TokOp && t.Op() == OpAssign && b.st.Token(i-1).Kind != TokUserVar:
+			return notUnderstood("an assignment in a statement that computes over protected columns", "set user variables with @name := value")
 		case t.IsIdentifier():
 			if err := b.evaluableName(i, r); err != nil {
 				return err
@@ -114,9 +113,18 @@ func (b *builder) evaluable(r *ResidualPlan) error {
 	return nil
 }
 
+// setsVariables reports whether the statement is one of those in which user variables may be assigned.
+func (b *builder) setsVariables() bool {
+	switch b.parsed.Node.(type) {
+	case *ast.SelectStmt, *ast.SetOprStmt, *ast.SetStmt:
+		return true
+	}
+	return false
+}
+
 func (r *ResidualPlan) addVariable(name string) {
 	for _, v := range r.Variables {
-		if FoldName(v) == FoldName(name) {
+		if FoldVariable(v) == FoldVariable(name) {
 			return
 		}
 	}

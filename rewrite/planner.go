@@ -148,11 +148,11 @@ func (p *Planner) finished(refused *builder, reason error) (*Plan, error) {
 		return nil, nil
 	}
 	switch refused.parsed.Node.(type) {
-	case *ast.SelectStmt, *ast.SetOprStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.InsertStmt:
+	case *ast.SelectStmt, *ast.SetOprStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.InsertStmt, *ast.SetStmt:
 	default:
 		return nil, nil
 	}
-	b := &builder{p: p, st: refused.st, f: refused.f, parsed: refused.parsed,
+	b := &builder{p: p, st: refused.st, f: refused.f, parsed: refused.parsed, kept: refused.kept,
 		plan: &Plan{Class: Residual, Kind: refused.plan.Kind, Effects: refused.plan.Effects, Touches: true}}
 	if _, counts := p.touch.scan(b.st); b.accounted(counts) != nil {
 		return nil, nil
@@ -177,6 +177,8 @@ type builder struct {
 	frozen bool
 	// depth counts nested views, against cycles.
 	depth int
+	// kept are the folded names of the user variables that the proxy keeps, where the statement names one.
+	kept map[string]bool
 	// textual says that the plan depends on the literals of the statement (types, defaults and comments of a definition), and
 	// is that of this one text.
 	textual bool

@@ -305,6 +305,9 @@ func describeRest(st *Statement, plan *Plan) string {
 		if len(r.Variables) > 0 {
 			fmt.Fprintf(&out, "  variables %v\n", r.Variables)
 		}
+		for _, a := range r.Assigns {
+			fmt.Fprintf(&out, "  assigns @%s plain=%v\n", a.Name, a.Plain)
+		}
 		for _, s := range r.Session {
 			fmt.Fprintf(&out, "  session %s for %s", s.Ask, st.Span(st.Real(s.From), st.Real(s.To)))
 			if s.Whole {

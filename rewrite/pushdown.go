@@ -131,7 +131,7 @@ func (v *conditionVisitor) Enter(n ast.Node) (ast.Node, bool) {
 	case *ast.ColumnNameExpr:
 		v.column(x)
 		return n, true
-	case *ast.SubqueryExpr, *ast.ExistsSubqueryExpr, *ast.AggregateFuncExpr, *ast.WindowFuncExpr, *ast.VariableExpr, *ast.DefaultExpr,
+	case *ast.SubqueryExpr, *ast.ExistsSubqueryExpr, *ast.AggregateFuncExpr, *ast.WindowFuncExpr, *ast.DefaultExpr,
 		*ast.ValuesExpr, *ast.MatchAgainst, *ast.PositionExpr:
 		v.failed = true
 	}
@@ -204,13 +204,28 @@ func (p *residualPlanner) computable(from, to int) bool {
 	for i := from; i <= to; i++ {
 		t := p.b.st.Token(i)
 		switch {
-		case t.Kind == TokUserVar, t.Kind == TokSysVar, t.Op() == OpAssign:
+		case t.Kind == TokUserVar && !p.backendHas(i), t.Kind == TokSysVar, t.Op() == OpAssign:
 			return false
 		case t.IsIdentifier() && p.b.st.IsOp(i+1, OpLeftParen):
 			name := FoldName(p.b.st.Name(i))
 			if k := functions[name]; k != funcPure && k != funcClock && k != funcSession && !opensList[name] {
 				return false
 			}
+		}
+	}
+	return true
+}
+
+// backendHas reports whether the user variable at a token has the value on the backend that it has in the statement.
+func (p *residualPlanner) backendHas(i int) bool {
+	st := p.b.st
+	name := FoldVariable(st.Name(i))
+	if !asciiName(name) || keptName(p.b.kept, name) {
+		return false
+	}
+	for k := range st.Tokens() {
+		if st.Token(k).Kind == TokUserVar && p.b.assigns(k) && (FoldVariable(st.Name(k)) == name || !asciiName(st.Name(k))) {
+			return false
 		}
 	}
 	return true
@@ -293,6 +308,10 @@ func (p *residualPlanner) joins(in condition, e ast.ExprNode) {
 	}
 	lu, lc, lp := p.resolve(in.q, l.Name)
 	ru, rc, rp := p.resolve(in.q, r.Name)
+	if lu == nil || ru == nil {
+		p.outward(in, lu, lc, lp, r.Name)
+		p.outward(in, ru, rc, rp, l.Name)
+	}
 	if lu == nil || ru == nil || lu == ru || lp != nil || rp != nil || lu.whole || ru.whole {
 		return
 	}
@@ -302,6 +321,53 @@ func (p *residualPlanner) joins(in condition, e ast.ExprNode) {
 			lu.equal = append(lu.equal, joinPair{lc.Name, rc.Name, ru})
 		case ru:
 			ru.equal = append(ru.equal, joinPair{rc.Name, lc.Name, lu})
+		}
+	}
+}
+
+// correlation is `column = name` in a query, where name is a column of a query around it.
+type correlation struct {
+	use    *tableUse
+	column string
+	name   *ast.ColumnName
+}
+
+// outward notes a condition between a plain column of the block and what may be one of a block around it: of the table inside,
+// only rows with a value of the one outside can matter, since rows that the one outside lacks are not there to be computed for.
+// A name without a table's could be that of a select item.
+func (p *residualPlanner) outward(in condition, u *tableUse, c *Column, prot *Protected, name *ast.ColumnName) {
+	if u == nil || prot != nil || u.whole || in.q.outer == nil || name.Table.O == "" || p.inReach(in.q, name) {
+		return
+	}
+	if slices.ContainsFunc(in.reach, func(r reachable) bool { return r.use == u }) {
+		p.correlated = append(p.correlated, correlation{u, c.Name, name})
+	}
+}
+
+// inReach reports whether a block has a table, or what stands like one, that the qualifier of a column name may mean.
+func (p *residualPlanner) inReach(q *queryBlock, n *ast.ColumnName) bool {
+	qualifier := FoldTable(n.Table.O, p.b.p.schema.LowerCaseTableNames)
+	return slices.Contains(q.derived, qualifier) || slices.ContainsFunc(q.uses, func(u *tableUse) bool { return u.name == qualifier })
+}
+
+// correlate finds the tables around the queries whose conditions name them. A column that UPDATE assigns is left out, since what
+// stands behind its assignment sees the new value.
+func (p *residualPlanner) correlate() {
+	assigned := func(string) bool { return false }
+	if s, ok := p.b.parsed.Node.(*ast.UpdateStmt); ok {
+		assigned = func(column string) bool {
+			return slices.ContainsFunc(s.List, func(a *ast.Assignment) bool { return FoldName(a.Column.Name.O) == FoldName(column) })
+		}
+	}
+	for _, c := range p.correlated {
+		for q := c.use.block.outer; q != nil; q = q.outer {
+			if !p.inReach(q, c.name) {
+				continue
+			}
+			if u, column, prot := p.resolve(q, c.name); u != nil && prot == nil && !u.whole && !assigned(column.Name) {
+				c.use.equal = append(c.use.equal, joinPair{c.column, column.Name, u})
+			}
+			break
 		}
 	}
 }
@@ -348,8 +414,14 @@ func (p *residualPlanner) condition(u *tableUse, as string, path []*tableUse) []
 			of := pair.other.of.table
 			text := as + "." + quoteName(pair.column) + " IN (SELECT " + inner + "." + quoteName(pair.otherColumn) + " FROM " +
 				quoteName(of.Database) + "." + quoteName(of.Name) + " AS " + inner + " WHERE "
+			end := ")"
+			if p.r.Locks || p.r.Write != nil {
+				// A read that locks sees what is committed now. So must this one, or it would leave out rows of which a snapshot
+				// of the transaction's knows nothing.
+				end = " LOCK IN SHARE MODE)"
+			}
 			part := append([]Piece{{Kind: PieceText, Text: text}}, condition...)
-			parts = append(parts, append(part, Piece{Kind: PieceText, Text: ")"}))
+			parts = append(parts, append(part, Piece{Kind: PieceText, Text: end}))
 		}
 	}
 	var all []Piece

@@ -10,6 +10,8 @@ type ResidualPlan struct {
 	Clock bool
 	// Variables are the names of the user variables that the statement reads, without @; they are given to the evaluator.
 	Variables []string
+	// Assigns are the user variables that the statement assigns, each once; Variables has them too.
+	Assigns []AssignedVariable
 	// Session are the places that read what only the client's own session has, in order. The evaluator gets values in their place.
 	Session []SessionRead
 	// Names are the select items whose column would be named after such a value; they get their own text as an alias.

@@ -531,6 +531,8 @@ func (d *derivedNames) plain(e ast.ExprNode) error {
 	switch {
 	case v.found != nil:
 		return plaintextInClear(v.found)
+	case v.kept:
+		return errKeptVariable()
 	case v.unsure:
 		return notUnderstood("a column that is not protected gets a value of a derived table or from * beside protected columns",
 			"name the columns, each with its table, or read the values first")
@@ -544,6 +546,8 @@ type taintFinder struct {
 	seen   map[ast.ExprNode]bool
 	found  *Protected
 	unsure bool
+	// kept: there is a variable that holds a protected value.
+	kept bool
 }
 
 // Enter implements ast.Visitor.
@@ -551,6 +555,8 @@ func (v *taintFinder) Enter(n ast.Node) (ast.Node, bool) {
 	switch x := n.(type) {
 	case *ast.ColumnName:
 		v.column(x)
+	case *ast.VariableExpr:
+		v.kept = v.kept || keptName(v.d.p.b.kept, FoldVariable(x.Name))
 	case *ast.SelectStmt:
 		if x.Fields == nil || v.d.p.exists[x] {
 			break

@@ -19,7 +19,7 @@ func (b *builder) residual() (*ResidualPlan, error) {
 	if err := b.evaluable(r); err != nil {
 		return nil, err
 	}
-	p := &residualPlanner{b: b, r: r, ctes: map[string]bool{}, exists: map[ast.Node]bool{}}
+	p := &residualPlanner{b: b, r: r, ctes: map[string]bool{}, exists: map[ast.Node]bool{}, writing: &queryBlock{}}
 	b.parsed.Node.Accept(&cteNames{p.ctes})
 	v := &blockFinder{p: p}
 	b.parsed.Node.Accept(v)
@@ -32,7 +32,11 @@ func (b *builder) residual() (*ResidualPlan, error) {
 			return nil, err
 		}
 	}
+	p.correlate()
 	if err := p.needed(); err != nil {
+		return nil, err
+	}
+	if err := p.variables(); err != nil {
 		return nil, err
 	}
 	for i, t := range p.tables {
@@ -42,14 +46,14 @@ func (b *builder) residual() (*ResidualPlan, error) {
 		}
 		r.Loads = append(r.Loads, load)
 	}
-	if err := p.names(); err != nil {
+	if err := p.aliases(); err != nil {
 		return nil, err
 	}
 	return r, p.collapse()
 }
 
-// names finds the select items in which something is replaced and that have no alias.
-func (p *residualPlanner) names() error {
+// aliases finds the select items in which something is replaced and that have no alias.
+func (p *residualPlanner) aliases() error {
 	if len(p.r.Session) == 0 {
 		return nil
 	}
@@ -148,8 +152,8 @@ func (p *residualPlanner) collapseSession() error {
 func (b *builder) finishable(r *ResidualPlan) error {
 	cut := b.parsed.Cut
 	switch {
-	case cut&(CutIntoFile|CutIntoVariable) != 0:
-		return notUnderstood("INTO in a statement that computes over protected columns", "read the rows with a plain SELECT")
+	case cut&CutIntoFile != 0:
+		return notUnderstood("INTO OUTFILE in a statement that computes over protected columns", "read the rows with a plain SELECT")
 	case cut&CutSetStatement != 0:
 		return notUnderstood("SET STATEMENT before a statement that computes over protected columns", "set the variable for the session")
 	case cut&CutAnalyze != 0:
@@ -170,8 +174,14 @@ type residualPlanner struct {
 	blocks []*queryBlock
 	// ctes are the names of all common table expressions, folded.
 	ctes map[string]bool
+	// assignments counts the assignments to user variables that were understood.
+	assignments int
 	// exists are the queries of EXISTS, whose select list is not read.
 	exists map[ast.Node]bool
+	// writing is the block of UPDATE and DELETE, whose tables are known only after the queries inside it.
+	writing *queryBlock
+	// correlated are the conditions between a query's own column and one of a query around it.
+	correlated []correlation
 }
 
 // usedTable is a table or view with all the places that name it.
@@ -207,6 +217,8 @@ type queryBlock struct {
 	derived []string
 	// pushedAll: every conjunct of WHERE narrows the fetch of the block's only table.
 	pushedAll bool
+	// outer is the block in whose expression this one stands; nil for the outermost, derived tables and common table expressions.
+	outer *queryBlock
 }
 
 // cteNames collects the names of common table expressions.
@@ -227,6 +239,16 @@ func (v *cteNames) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 type blockFinder struct {
 	p   *residualPlanner
 	err error
+	// open are the blocks around the node; nil where what is inside sees none of them.
+	open []*queryBlock
+}
+
+// outer is the block in which an expression stands.
+func (v *blockFinder) outer() *queryBlock {
+	if len(v.open) == 0 {
+		return nil
+	}
+	return v.open[len(v.open)-1]
 }
 
 // Enter implements ast.Visitor.
@@ -236,7 +258,12 @@ func (v *blockFinder) Enter(n ast.Node) (ast.Node, bool) {
 	}
 	switch x := n.(type) {
 	case *ast.SelectStmt:
-		v.err = v.p.block(x)
+		v.err = v.p.block(x, v.outer())
+		v.open = append(v.open, v.p.blocks[len(v.p.blocks)-1])
+	case *ast.UpdateStmt, *ast.DeleteStmt:
+		v.open = append(v.open, v.p.writing)
+	case *ast.TableSource, *ast.CommonTableExpression:
+		v.open = append(v.open, nil)
 	case *ast.ExistsSubqueryExpr:
 		if sub, ok := x.Sel.(*ast.SubqueryExpr); ok {
 			v.p.exists[sub.Query] = true
@@ -248,11 +275,17 @@ func (v *blockFinder) Enter(n ast.Node) (ast.Node, bool) {
 }
 
 // Leave implements ast.Visitor.
-func (v *blockFinder) Leave(n ast.Node) (ast.Node, bool) { return n, v.err == nil }
+func (v *blockFinder) Leave(n ast.Node) (ast.Node, bool) {
+	switch n.(type) {
+	case *ast.SelectStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.TableSource, *ast.CommonTableExpression:
+		v.open = v.open[:max(0, len(v.open)-1)]
+	}
+	return n, v.err == nil
+}
 
 // block notes the tables and conditions of one SELECT; those inside it come on their own.
-func (p *residualPlanner) block(s *ast.SelectStmt) error {
-	q := &queryBlock{sel: s}
+func (p *residualPlanner) block(s *ast.SelectStmt, outer *queryBlock) error {
+	q := &queryBlock{sel: s, outer: outer}
 	p.blocks = append(p.blocks, q)
 	if s.From == nil || s.From.TableRefs == nil {
 		return nil

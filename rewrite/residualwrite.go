@@ -59,7 +59,7 @@ func (p *residualPlanner) residualWrite(n ast.StmtNode) error {
 
 // targets notes the tables and the condition of a write.
 func (p *residualPlanner) targets(refs *ast.TableRefsClause, where ast.ExprNode) (*queryBlock, error) {
-	q := &queryBlock{}
+	q := p.writing
 	p.blocks = append(p.blocks, q)
 	if refs == nil || refs.TableRefs == nil {
 		return nil, notUnderstood("a statement without a table", "")
@@ -185,6 +185,8 @@ func (p *residualPlanner) plainValue(q *queryBlock, e ast.ExprNode) error {
 	v := &protectedFinder{p: p, q: q}
 	e.Accept(v)
 	switch {
+	case v.kept:
+		return errKeptVariable()
 	case v.found != nil:
 		return notPossible(v.found, "its plaintext would be written to a column that is not protected",
 			"protect that column too, or write the value from the application")
@@ -199,9 +201,10 @@ func (p *residualPlanner) plainValue(q *queryBlock, e ast.ExprNode) error {
 type protectedFinder struct {
 	p *residualPlanner
 	q *queryBlock
-	// found is a protected column of that name; unsure says that there is something whose name does not tell.
-	found  *Protected
-	unsure bool
+	// found is a protected column of that name; kept says that there is a variable with a protected value, and unsure that there is
+	// something whose name does not tell.
+	found        *Protected
+	kept, unsure bool
 }
 
 // Enter implements ast.Visitor.
@@ -209,6 +212,8 @@ func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
 	switch x := n.(type) {
 	case *ast.ColumnName:
 		v.column(x)
+	case *ast.VariableExpr:
+		v.kept = v.kept || keptName(v.p.b.kept, FoldVariable(x.Name))
 	case *ast.SelectStmt:
 		if x.Fields == nil || v.p.exists[x] {
 			break

@@ -136,12 +136,6 @@ func (b *builder) callProcedure() error {
 	return nil
 }
 
-// set refuses SET statements that read protected tables: a variable would carry the value to the backend.
-func (b *builder) set(map[string]int) error {
-	return refuse(CodeNotPossible, "", "a SET statement that names a protected table",
-		"read the value with SELECT and set it from the application")
-}
-
 // setStatement plans SET STATEMENT variable = value FOR statement.
 func (b *builder) setStatement(counts map[string]int) error {
 	start := b.innerStart()

@@ -74,7 +74,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(), newDemo(), newInit(), newKeygen(), newReport(), newServe(), newVersion())
+	root.AddCommand(newCheck(), newDemo(), newExport(), newInit(), newKeygen(), newReport(), newServe(), newVersion())
 	return root
 }
 

@@ -101,6 +101,7 @@ func (s *service) assemble() error {
 			Evaluator:         s.evaluator,
 			MaxRows:           s.config.Evaluator.MaxRows,
 			MaxBytes:          s.config.Evaluator.MaxBytes,
+			MaxTime:           s.config.Evaluator.MaxTime,
 			SchemaMAC:         s.keys.schemaMAC(),
 			Services:          s.keys.services,
 			Cache:             s.cache,

@@ -149,7 +149,7 @@ func schemaConfig(config *configs.Config, k *keys, log *slog.Logger) (proxy.Sche
 
 // evaluatorConfig says how the evaluator is run.
 func evaluatorConfig(config *configs.Evaluator, registry *prometheus.Registry, log *slog.Logger) evaluator.Config {
-	c := evaluator.Config{Binary: config.Binary, Dir: config.Dir, Registry: registry, Logger: log}
+	c := evaluator.Config{Binary: config.Binary, Dir: config.Dir, TableBytes: 8 * config.MaxBytes, Registry: registry, Logger: log}
 	switch config.Binary {
 	case configs.EvaluatorAuto:
 		c.Binary = ""

@@ -36,6 +36,8 @@ type ledger struct {
 	proxy  *latchkeytest.Proxy
 	db     string
 	key    string
+	// checker is the connection that looks after a fault, where there is one.
+	checker int
 }
 
 // newLedger starts a proxy. backend, when not empty, is the address it uses in place of the server's.

@@ -25,7 +25,7 @@ var mixedColumns = map[string][]string{
 func newMixedDifferential(t *testing.T) *differential {
 	t.Helper()
 	server := mariadbtest.Shared(t)
-	d := &differential{class: map[string]*classCount{}, refusedText: map[string]int{}}
+	d := &differential{class: map[string]*classCount{}, refusedText: map[string]int{}, tables: bookNames}
 	d.typesTwin = typesTwin{server: server, plain: server.NewDatabase(t), sealed: server.NewDatabase(t), key: latchkeytest.NewAccountKey(t)}
 	for _, db := range []string{d.plain, d.sealed} {
 		server.Exec(t, "USE "+db+";"+bookTables)

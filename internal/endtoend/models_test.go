@@ -2,13 +2,14 @@ package endtoend
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -253,10 +254,10 @@ func newModelTwin(tb testing.TB, m *model, server *mariadbtest.Server, rows map[
 	}
 	w.proxy = latchkeytest.Start(tb, latchkeytest.Config{Server: server, Databases: m.policy(tb, w.sealed)})
 	direct := server.Open(tb, w.plain)
-	for owner, n := range rows {
+	for _, owner := range slices.Sorted(maps.Keys(rows)) {
 		w.keys[owner] = latchkeytest.NewAccountKey(tb)
 		sealed := w.proxy.Conn(tb, w.sealed, "", w.keys[owner])
-		for _, stmt := range m.fill(owner, n) {
+		for _, stmt := range m.fill(owner, rows[owner]) {
 			if _, err := direct.ExecContext(context.Background(), stmt); err != nil {
 				tb.Fatalf("%s: owner %d: %v", m.title, owner, err)
 			}
@@ -313,6 +314,7 @@ func TestModels(t *testing.T) {
 			w := newModelTwin(t, m, mariadbtest.Shared(t), map[int]int{1: modelRows, 2: modelRows / 2, 3: 10})
 			w.onlyCells(t, "filling")
 			w.answers(t)
+			w.besides(t)
 			w.narrowed(t)
 			w.locked(t)
 		})
@@ -337,6 +339,29 @@ func (w *modelTwin) answers(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// mayBeRefused is the section of testdata/models whose statements may be; no other may.
+const mayBeRefused = "may be refused"
+
+// besides runs the statements of testdata/models, which are owner 1's.
+func (w *modelTwin) besides(t *testing.T) {
+	d := w.differential(t, 1)
+	for _, row := range w.server.Query(t, "SELECT table_name FROM information_schema.tables WHERE table_schema = '"+w.plain+"'") {
+		if row[0] != "entry_tags" {
+			row[0] += " WHERE user_id = 1"
+		}
+		d.tables = append(d.tables, row[0])
+	}
+	for _, s := range readTrials(t, "testdata/models/"+w.database+".txt") {
+		d.try(t, s)
+	}
+	d.report(t)
+	for class, n := range d.class {
+		if n.refused > 0 && class != mayBeRefused {
+			t.Errorf("%s, %s: %d statements are refused, want none", w.title, class, n.refused)
 		}
 	}
 }
@@ -392,14 +417,4 @@ func (w *modelTwin) locked(t *testing.T) {
 	if r := none.query(t, compute+" AND user_id = 1"); r.err.Code != 9701 {
 		t.Errorf("without a key: got error %d %s, want 9701", r.err.Code, r.err.Message)
 	}
-}
-
-// loginOf opens a connection to one side of the twin for an owner.
-func (w *modelTwin) loginOf(tb testing.TB, owner int) (plain, sealed *sql.Conn) {
-	tb.Helper()
-	plain, err := w.server.Open(tb, w.plain).Conn(context.Background())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return plain, w.proxy.Conn(tb, w.sealed, "", w.keys[owner])
 }

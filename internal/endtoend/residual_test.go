@@ -50,6 +50,7 @@ var residualStatements = []formCase{
 	{"rows", "SELECT FOUND_ROWS()", nil},
 	{"locks", "SELECT id FROM entries WHERE body LIKE '%x%' FOR UPDATE", nil},
 	{"empty", "SELECT title FROM entries WHERE title LIKE 'nothing%'", nil},
+	{"empty", "SELECT LENGTH(body), body IS NULL FROM entries WHERE id = 2", nil},
 	{"warnings", "SELECT id FROM entries WHERE title + 0 = 1", nil},
 	{"warnings", "SELECT CAST(title AS SIGNED) FROM entries WHERE id = 1", nil},
 	{"errors", "SELECT (SELECT title FROM entries) LIKE 'x'", nil},

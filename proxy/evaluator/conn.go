@@ -48,12 +48,29 @@ type Conn struct {
 	net    net.Conn
 	id     uint32
 	taken  time.Time
+	long   bool // AcquireLong gave it
 	broken atomic.Bool
 	reply  wire.Reply
 	buf    []byte
 
 	serverVersion string
 	changeUser    []byte // the request that begins a new session
+}
+
+// AcquireLong is Acquire for statements over opened rows, which may take long: they never take all connections.
+func (e *Evaluator) AcquireLong(ctx context.Context, caps wire.Capabilities) (*Conn, error) {
+	select {
+	case e.long <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c, err := e.Acquire(ctx, caps)
+	if err != nil {
+		<-e.long
+		return nil, err
+	}
+	c.long = true
+	return c, nil
 }
 
 // Acquire returns a connection that carries nothing of whoever had it before: the default session of the server, in no
@@ -89,6 +106,10 @@ func (c *Conn) Release() {
 	}
 	c.owner = nil
 	e.metrics.seconds.Add(time.Since(c.taken).Seconds())
+	if c.long {
+		c.long = false
+		defer func() { <-e.long }()
+	}
 	c.server.give(c)
 	<-e.slots
 }
@@ -354,6 +375,14 @@ func (c *Conn) Query(ctx context.Context, sql string) (*Result, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// Columns runs one statement and returns the column definitions of its resultset; rows are thrown away. An error of the server
+// is an *Error.
+func (c *Conn) Columns(ctx context.Context, sql string) ([]wire.Column, error) {
+	r := &Result{}
+	err := c.each(ctx, sql, r, func([][]byte) error { return nil })
+	return r.Columns, err
 }
 
 // Each runs one statement and calls row for each row of its resultset, as text; a nil value is NULL. The values belong to the

@@ -35,8 +35,11 @@ type Config struct {
 	// Dir is the memory-backed directory in which the evaluator makes its own; empty for /dev/shm or another one of this
 	// machine.
 	Dir string
-	// Connections bounds the connections in use at a time; 0 means 32. Who needs one more waits.
+	// Connections bounds the connections in use at a time; 0 means 32. Who needs one more waits. A quarter of them is kept free
+	// of statements over opened rows: see AcquireLong.
 	Connections int
+	// TableBytes bounds each table that the server makes for itself while it carries out a statement; 0 means 512 MiB.
+	TableBytes int64
 	// Logger gets starts, ends and their reasons; never a statement or a value. nil means no log.
 	Logger *slog.Logger
 	// Registry receives the metrics; nil means none.
@@ -46,6 +49,9 @@ type Config struct {
 // defaultConnections is how many statements are worth being computed at a time: they use a processor each.
 const defaultConnections = 32
 
+// defaultTableBytes is eight times what one statement may load by default.
+const defaultTableBytes = 512 << 20
+
 // Settings are what the evaluator's server takes over from the backend: what cannot be set for a session.
 type Settings struct {
 	// Version is the backend's, such as 10.11.19-MariaDB.
@@ -54,6 +60,9 @@ type Settings struct {
 	LowerCaseTableNames int
 	// Charset and Collation are character_set_server and collation_server; empty means utf8mb4 and its default.
 	Charset, Collation string
+	// MaxAllowedPacket is max_allowed_packet in bytes: what functions answer that make text longer depends on it. 0 means 1 GiB,
+	// the most.
+	MaxAllowedPacket int
 }
 
 // Evaluator supervises the private server. Its methods may be called concurrently.
@@ -62,6 +71,7 @@ type Evaluator struct {
 	log     *slog.Logger
 	metrics *metrics
 	slots   chan struct{} // one for each connection in use
+	long    chan struct{} // one for each of those that AcquireLong gave
 
 	settings atomic.Pointer[Settings]
 	zones    atomic.Pointer[ZoneSource]
@@ -89,7 +99,11 @@ func New(config Config) *Evaluator {
 	if config.Connections <= 0 {
 		e.config.Connections = defaultConnections
 	}
+	if config.TableBytes <= 0 {
+		e.config.TableBytes = defaultTableBytes
+	}
 	e.slots = make(chan struct{}, e.config.Connections)
+	e.long = make(chan struct{}, max(1, e.config.Connections*3/4))
 	e.metrics = newMetrics(config.Registry, e)
 	e.base, e.cancel = context.WithCancel(context.Background())
 	if config.Binary == Off {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// loadChunk is about how many bytes of rows go out with one request.
+	// loadChunk is about how many bytes of rows go out with one request, unless max_allowed_packet is small.
 	loadChunk = 64 << 10
 	// maxAhead is how many requests may wait for their replies, and maxFilled how many for being sent.
 	maxAhead  = 16
@@ -28,6 +28,8 @@ type Load struct {
 	ctx    context.Context
 	stop   func() bool
 	fields int
+	// chunk is the size from which a request is sent. A row that is longer has its values sent one by one.
+	chunk int
 	// head begins each request.
 	head []byte
 	// filling is the request being filled; filled wait to be sent, and free have been.
@@ -39,7 +41,7 @@ type Load struct {
 	err          error // the first one; the connection is broken then
 }
 
-// loadRequest is one request and how many rows it has.
+// loadRequest is one request and how many rows it has: none where it has no reply.
 type loadRequest struct {
 	buf  []byte
 	rows int
@@ -51,7 +53,7 @@ type loadRequest struct {
 // of the server is an *Error.
 func (c *Conn) Load(ctx context.Context, database, table string, columns []string) (*Load, error) {
 	c.count()
-	l := &Load{conn: c, ctx: ctx, fields: len(columns), filled: make(chan loadRequest, maxFilled), free: make(chan loadRequest, maxFilled+2)}
+	l := &Load{conn: c, ctx: ctx, fields: len(columns), chunk: min(loadChunk, c.server.maxPacket/2), filled: make(chan loadRequest, maxFilled), free: make(chan loadRequest, maxFilled+2)}
 	if err := c.with(ctx, func() error { return l.begin(database, table, columns) }); err != nil {
 		return nil, err
 	}
@@ -108,6 +110,15 @@ func (l *Load) Row(values [][]byte) error {
 	if len(values) != l.fields {
 		return fmt.Errorf("a row of %d values for %d columns", len(values), l.fields)
 	}
+	size := 0
+	for _, v := range values {
+		size += len(v)
+	}
+	l.bytes += uint64(size)
+	l.rows++
+	if size > l.chunk {
+		return l.longRow(values)
+	}
 	if l.filling.buf == nil {
 		l.next()
 	}
@@ -119,15 +130,37 @@ func (l *Load) Row(values [][]byte) error {
 			continue
 		}
 		buf = wire.AppendLenencString(append(buf, here), v)
-		l.bytes += uint64(len(v))
 	}
 	l.filling.buf = buf
 	l.filling.rows++
-	l.rows++
-	if len(buf) < loadChunk {
+	if len(buf) < l.chunk {
 		return nil
 	}
 	return l.flush()
+}
+
+// longRow adds a row that could exceed max_allowed_packet: its values go ahead in pieces.
+// https://mariadb.com/kb/en/com_stmt_send_long_data/
+func (l *Load) longRow(values [][]byte) error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	statement := l.head[1:5]
+	execute := wire.Execute{Statement: binary.LittleEndian.Uint32(statement), Iterations: 1}
+	for i, v := range values {
+		execute.Params = append(execute.Params, wire.Param{ParamType: wire.ParamType{Type: wire.TypeVarString}, Null: v == nil, Long: v != nil})
+		// An empty value is one empty piece.
+		for first := true; v != nil && (first || len(v) > 0); first = false {
+			n := min(len(v), l.chunk)
+			piece := append(append(make([]byte, 0, 7+n), byte(wire.ComStmtSendLong)), statement...)
+			piece = append(binary.LittleEndian.AppendUint16(piece, uint16(i)), v[:n]...)
+			v = v[n:]
+			if err := l.hand(loadRequest{buf: piece}); err != nil {
+				return err
+			}
+		}
+	}
+	return l.hand(loadRequest{buf: execute.Append(nil), rows: 1})
 }
 
 // next begins a request, in memory that has been sent if there is any.
@@ -146,8 +179,14 @@ func (l *Load) flush() error {
 	if l.filling.buf == nil {
 		return nil
 	}
-	l.filled <- l.filling
+	r := l.filling
 	l.filling = loadRequest{}
+	return l.hand(r)
+}
+
+// hand gives a request to the sender.
+func (l *Load) hand(r loadRequest) error {
+	l.filled <- r
 	if l.sender.failed.Load() {
 		return l.end()
 	}
@@ -250,7 +289,9 @@ func (s *loadSender) send(r loadRequest) error {
 	if err := s.conn.Wire.Send(r.buf); err != nil {
 		return err
 	}
-	s.sent = append(s.sent, r.rows)
+	if r.rows > 0 {
+		s.sent = append(s.sent, r.rows)
+	}
 	if len(s.sent) > maxAhead {
 		return s.stored()
 	}

@@ -36,10 +36,11 @@ ORDER BY a.name, a.id, m.month;
 -- running balance
 SELECT s.day, c.name AS contact, s.note, s.amount, s.balance
 FROM (
-  SELECT e.id, e.day, e.contact_id, e.note, SUM(i.amount) AS amount, SUM(SUM(i.amount)) OVER (ORDER BY e.day, e.id) AS balance
-  FROM entries e
+  SELECT e.id, e.day, e.contact_id, e.note, SUM(i.amount) AS amount, a.opening + SUM(SUM(i.amount)) OVER (ORDER BY e.day, e.id) AS balance
+  FROM accounts a
+  JOIN entries e ON e.account_id = a.id
   JOIN items i ON i.entry_id = e.id
-  WHERE e.user_id = 1 AND e.account_id = 1
+  WHERE a.user_id = 1 AND e.account_id = 1
   GROUP BY e.id
 ) s
 LEFT JOIN contacts c ON c.id = s.contact_id AND c.user_id = 1

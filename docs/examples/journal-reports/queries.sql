@@ -11,7 +11,7 @@ LIMIT 20;
 SELECT id, written, body
 FROM entries
 WHERE user_id = 1 AND title = 'Walk'
-ORDER BY written DESC
+ORDER BY written DESC, id DESC
 LIMIT 20;
 
 -- search
