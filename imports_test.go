@@ -78,7 +78,12 @@ var rules = []rule{
 	{
 		reason: "the proxy gets its settings and keys handed in, so that a test or another program can run one",
 		of:     []string{"proxy"},
-		ours:   []string{"proxy/wire", "proxy/evaluator", "rewrite/...", "keystore", "keystore/cell"},
+		ours:   []string{"proxy/wire", "proxy/evaluator", "proxy/migrate", "rewrite/...", "keystore", "keystore/cell"},
+	},
+	{
+		reason: "migrate moves rows of which rewrite has decided and that others seal: it sees no policy, no session and no user key",
+		of:     []string{"proxy/migrate"},
+		ours:   []string{"rewrite/...", "keystore", "keystore/cell"},
 	},
 	{
 		reason: "the configuration fills other packages' types and runs nothing",

@@ -104,6 +104,14 @@ func (r *Recipient) Holds(id cell.KeyID) bool {
 	return (r.state == ownerActive || r.state == ownerRegistered) && slices.Contains(r.ids, id)
 }
 
+// IDs returns the ids of the owner's user key, newest first; none for an owner who is not known or was forgotten.
+func (r *Recipient) IDs() []cell.KeyID {
+	if r.state != ownerActive && r.state != ownerRegistered {
+		return nil
+	}
+	return slices.Clone(r.ids)
+}
+
 // ErrNoRecipient is returned for an owner to whom nothing can be sealed: one that the keystore does not know or that was
 // forgotten.
 var ErrNoRecipient = errors.New("keystore: nothing can be sealed to this owner")

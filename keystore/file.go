@@ -1,6 +1,8 @@
 package keystore
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -32,6 +34,27 @@ func LoadAccountKey(path string) (*AccountKey, *FileWarning, error) {
 	var k *AccountKey
 	warning, err := loadFile(path, func(text []byte) (err error) {
 		k, err = ParseAccountKey(text)
+		return err
+	})
+	return k, warning, err
+}
+
+// LoadUserKey reads the key of an owner from the file at path, which holds an
+// account key or a token. token opens one; realm is that of the deployment. The
+// caller releases the key.
+func LoadUserKey(path, realm string, token func(text []byte) (*UserKey, error)) (*UserKey, *FileWarning, error) {
+	var k *UserKey
+	warning, err := loadFile(path, func(text []byte) error {
+		a, err := ParseAccountKey(text)
+		if errors.Is(err, ErrToken) {
+			k, err = token(bytes.TrimSpace(text))
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		k, err = a.UserKey(realm)
+		a.Wipe()
 		return err
 	})
 	return k, warning, err

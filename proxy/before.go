@@ -26,7 +26,7 @@ const (
 // readBefore reads the old cells of a statement sent as text. r is the statement's renderer; its output is overwritten. With
 // gather nothing is read, unless it tells under which keys there will be cells.
 func (x *executor) readBefore(r *renderer, gather bool) (oldCells, error) {
-	b := before{x: x, r: r, run: x.runBefore}
+	b := before{x: x, r: r, run: x.runBefore, gather: gather}
 	if gather && r.plan.Before.Owners == 0 {
 		b.run = readNothing
 	}
@@ -52,12 +52,34 @@ type before struct {
 	// changes has the old cells of copied-over columns that do not stay.
 	changes [][][]byte
 	owners  ownerRows
+	// gather says that nothing is sealed yet, see sealer. plaintext are the keys of rows in which plaintext is what the statement writes.
+	gather    bool
+	plaintext [][][]byte
+	// key are the values of the key of the row at hand.
+	key [][]byte
 }
 
+// read reads the old cells. Plaintext that is what the statement writes is sealed in between.
 func (b *before) read() (oldCells, error) {
+	old, err := b.readOnce()
+	if err != nil || len(b.plaintext) == 0 || b.gather {
+		return old, err
+	}
+	done, err := b.x.sealPlaintext(b.r.plan.Before.Plaintext, b.plaintext)
+	if err != nil || !done {
+		return old, err
+	}
+	*b = before{x: b.x, r: b.r, run: b.run}
+	return b.readOnce()
+}
+
+func (b *before) readOnce() (oldCells, error) {
 	plan := b.r.plan.Before
 	b.opener.keys, b.opener.conv = &b.x.keys, &b.x.facts.conv
-	defer b.opener.finish()
+	defer func() {
+		b.opener.finish()
+		b.x.count(&b.opener)
+	}()
 	defer func() {
 		for _, f := range b.fresh {
 			clear(f)
@@ -94,9 +116,11 @@ func (b *before) update(s *rewrite.BeforeSelect) error {
 		plan := b.r.plan.Before
 		returned := len(columns) + len(plan.Sources)
 		owners := returned + len(plan.Returned)
-		if len(values) != owners+plan.Owners {
+		keys := owners + plan.Owners
+		if len(values) != keys+plan.Plaintext.KeyColumns() {
 			return errOrigin
 		}
+		b.key, values = values[keys:], values[:keys]
 		if err := b.returned(values[returned:owners]); err != nil {
 			return err
 		}
@@ -337,9 +361,11 @@ func (b *before) readRows(batch []beforeRow) error {
 	defer b.restart()
 	return b.run(b.r, func(values [][]byte) error {
 		b.old.rows++
-		if len(values) != 1+len(columns)+b.r.plan.Before.Owners {
+		keys := 1 + len(columns) + b.r.plan.Before.Owners
+		if len(values) != keys+b.r.plan.Before.Plaintext.KeyColumns() {
 			return errOrigin
 		}
+		b.key, values = values[keys:], values[:keys]
 		number, ok := rowNumber(values[0])
 		if !ok || number >= len(batch) {
 			return errOrigin
@@ -418,7 +444,7 @@ func (b *before) check(column *rewrite.Protected, old, fresh []byte, owner rowOw
 		return false, nil
 	}
 	if plain, ok := plaintextOf(column, old); ok {
-		return false, b.readable(column, plain)
+		return false, b.checkPlaintext(column, plain, fresh)
 	}
 	if len(old) == 0 {
 		return fresh != nil && column.HasOnEmpty && column.OnEmpty != nil && bytes.Equal(fresh, column.OnEmpty), nil
@@ -455,13 +481,16 @@ func (b *before) check(column *rewrite.Protected, old, fresh []byte, owner rowOw
 	return b.staysWith(column, old, owner)
 }
 
-// readable refuses to write over what is neither a cell nor plaintext of the column.
-func (b *before) readable(column *rewrite.Protected, plain []byte) error {
-	if column.OverwriteAllow {
+// checkPlaintext decides about old plaintext, which may be written over whoever writes. It notes a row that does not change.
+func (b *before) checkPlaintext(column *rewrite.Protected, plain, fresh []byte) error {
+	canonical, err := b.opener.canonicalOfPlaintext(column, plain)
+	switch {
+	case err != nil && column.OverwriteAllow:
 		return nil
+	case err != nil || fresh == nil || !bytes.Equal(canonical, fresh):
+		return err
 	}
-	_, err := b.opener.canonicalOfPlaintext(column, plain)
-	return err
+	return b.notUnchanged(column, b.key)
 }
 
 // runBefore runs the query of old cells that is in r.

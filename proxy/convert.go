@@ -315,15 +315,20 @@ func (x *executor) expectWarnings(r *renderer) error {
 
 // acquire gives a connection for values of column. The caller releases it.
 func (x *executor) acquire(column *rewrite.Protected) (*evaluator.Conn, error) {
-	if x.env.Evaluator == nil {
-		return nil, errEvaluator(column)
-	}
 	ctx, _, end := x.evaluates()
 	defer end()
-	conn, err := x.env.Evaluator.Acquire(ctx, evaluator.BaseCaps)
+	conn, err := acquire(ctx, x.env.Evaluator, column)
 	if cause := context.Cause(ctx); cause != nil && x.ctx.Err() == nil {
 		return nil, cause
 	}
+	return conn, err
+}
+
+func acquire(ctx context.Context, e *evaluator.Evaluator, column *rewrite.Protected) (*evaluator.Conn, error) {
+	if e == nil {
+		return nil, errEvaluator(column)
+	}
+	conn, err := e.Acquire(ctx, evaluator.BaseCaps)
 	if err != nil {
 		return nil, errEvaluator(column)
 	}
@@ -953,17 +958,21 @@ func asciiOnly(s string) bool {
 
 // weigh asks the evaluator for the sort weights that the sealer wants.
 func (x *executor) weigh(s *sealer) error {
+	return weigh(x.ctx, s, x.acquire)
+}
+
+func weigh(ctx context.Context, s *sealer, acquire func(*rewrite.Protected) (*evaluator.Conn, error)) error {
 	if len(s.wanted) == 0 {
 		return errOperand
 	}
-	conn, err := x.acquire(s.wanted[0].column)
+	conn, err := acquire(s.wanted[0].column)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
 	defer s.forgetWanted()
 	for some := range slices.Chunk(s.wanted, maxWeighed) {
-		if err := x.weighSome(conn, s, some); err != nil {
+		if err := weighSome(ctx, conn, s, some); err != nil {
 			return err
 		}
 	}
@@ -975,7 +984,7 @@ func (x *executor) weigh(s *sealer) error {
 const maxWeighed = 1000
 
 // weighSome asks for the weights of some values by one query.
-func (x *executor) weighSome(conn *evaluator.Conn, s *sealer, wanted []wantedWeights) error {
+func weighSome(ctx context.Context, conn *evaluator.Conn, s *sealer, wanted []wantedWeights) error {
 	var b bytes.Buffer
 	b.WriteString("SELECT ")
 	for i, w := range wanted {
@@ -984,7 +993,7 @@ func (x *executor) weighSome(conn *evaluator.Conn, s *sealer, wanted []wantedWei
 		}
 		b.WriteString(w.column.Type.WeightQuery(w.canonical))
 	}
-	result, err := conn.Query(x.ctx, b.String())
+	result, err := conn.Query(ctx, b.String())
 	clear(b.Bytes())
 	var e *evaluator.Error
 	switch {

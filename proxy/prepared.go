@@ -80,10 +80,10 @@ func (v *longValue) append(piece []byte) {
 // longHead is how much of a parameter that passes is kept to see whether it is a key.
 const longHead = 2048
 
-// namesVariables tells whether the statement names user variables, of which the proxy may keep some.
-func (s *preparedStatement) namesVariables() bool {
-	for i := range s.st.Tokens() {
-		if s.st.Token(i).Kind == rewrite.TokUserVar {
+// namesVariables tells whether a statement names user variables, of which the proxy may keep some.
+func namesVariables(st *rewrite.Statement) bool {
+	for i := range st.Tokens() {
+		if st.Token(i).Kind == rewrite.TokUserVar {
 			return true
 		}
 	}
@@ -225,7 +225,7 @@ func (x *executor) checkDynamic(s *preparedStatement, snapshot *Snapshot) error 
 	if err != nil {
 		return err
 	}
-	if inner.plan.Class != rewrite.Pass || inner.plan.Touches {
+	if inner.plan.Class != rewrite.Pass || inner.plan.Touches || namesVariables(inner.st) {
 		return refusal
 	}
 	return nil
@@ -478,7 +478,7 @@ func (x *executor) parseExecute(s *preparedStatement, p wire.Packet) (*wire.Exec
 		return nil, nil, err
 	}
 	x.lockVariables()
-	if snapshot.Epoch() != s.epoch || s.kept != x.kept.list && s.namesVariables() || x.unsureVariables(&s.st) {
+	if snapshot.Epoch() != s.epoch || s.kept != x.kept.list && namesVariables(&s.st) || x.unsureVariables(&s.st) {
 		if err := x.planAgain(s, snapshot); err != nil {
 			return nil, nil, err
 		}
@@ -750,7 +750,7 @@ func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute, snapshot
 		if s.plan.Before != nil {
 			b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {
 				return x.executeBefore(s, r, e, row)
-			}}
+			}, gather: gather}
 			if gather && s.plan.Before.Owners == 0 {
 				b.run = readNothing
 			}

@@ -29,7 +29,9 @@ type residual struct {
 	from, to int
 	execute  *wire.Execute
 	charset  string
-	more     bool
+	// using, when not nil, says that the statement is one of SQL-level PREPARE, and with which values it is executed.
+	using *usingValues
+	more  bool
 
 	conn   *evaluator.Conn
 	mirror *mirror
@@ -161,7 +163,9 @@ func (r *residual) prepare() error {
 		return errNoEvaluator
 	}
 	var err error
-	if r.mirror, err = x.readMirror(askedOf(r.plan.Residual)); err != nil {
+	asked := askedOf(r.plan.Residual)
+	asked.variables = r.using.variables(asked.variables)
+	if r.mirror, err = x.readMirror(asked); err != nil {
 		return err
 	}
 	if r.mirror.zone == "" && (r.plan.Residual.Clock || r.timed()) {
@@ -320,6 +324,13 @@ func (r *residual) send() (wire.ReplyKind, error) {
 	text, err := r.mirror.evaluatorText(r.st, r.plan.Residual, r.from, r.to, false)
 	if err != nil {
 		return 0, err
+	}
+	if r.using != nil {
+		prepare := r.x.appendText([]byte("PREPARE "+evaluatorName+" FROM "), text)
+		if _, err := r.conn.Exec(r.ctx, string(prepare)); err != nil {
+			return 0, err
+		}
+		text = r.using.execute()
 	}
 	if r.execute == nil {
 		return wire.ReplyQuery, r.conn.Send(append([]byte{byte(wire.ComQuery)}, text...))

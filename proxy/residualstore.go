@@ -134,7 +134,7 @@ func (s *rowStore) weigh() error {
 	}
 	s.sealer.gather = false
 	for some := range slices.Chunk(s.sealer.wanted, maxWeighed) {
-		if err := s.w.r.x.weighSome(s.w.r.conn, s.sealer, some); err != nil {
+		if err := weighSome(s.w.r.x.ctx, s.w.r.conn, s.sealer, some); err != nil {
 			return err
 		}
 	}

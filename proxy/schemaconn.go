@@ -17,12 +17,25 @@ type schemaConn struct{ *client.Conn }
 
 // dialSchema connects and sets the session so that information_schema prints the same text on every server.
 func dialSchema(ctx context.Context, cfg *SchemaConfig) (*schemaConn, error) {
+	conn, err := dialBackend(ctx, cfg, func(c *client.Conn) { c.ReadTimeout, c.WriteTimeout = schemaReadTimeout, schemaReadTimeout })
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Execute("SET SESSION sql_mode='', max_statement_time=0"); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("set up the schema connection: %w", err)
+	}
+	return &schemaConn{conn}, nil
+}
+
+// dialBackend connects with the proxy's own account. setup is run before the login.
+func dialBackend(ctx context.Context, cfg *SchemaConfig, setup func(*client.Conn)) (*client.Conn, error) {
 	password, err := cfg.Password()
 	if err != nil {
 		return nil, err
 	}
 	conn, err := client.ConnectWithContext(ctx, cfg.Address, cfg.User, password, "", schemaConnectTimeout, func(c *client.Conn) error {
-		c.ReadTimeout, c.WriteTimeout = schemaReadTimeout, schemaReadTimeout
+		setup(c)
 		if cfg.TLS != nil {
 			c.SetTLSConfig(cfg.TLS)
 		}
@@ -31,11 +44,15 @@ func dialSchema(ctx context.Context, cfg *SchemaConfig) (*schemaConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s as %s: %w", cfg.Address, cfg.User, err)
 	}
-	if _, err := conn.Execute("SET SESSION sql_mode='', max_statement_time=0"); err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("set up the schema connection: %w", err)
+	return conn, nil
+}
+
+// MigrationDial gives what connects migrations to the backend, with the proxy's own account. A statement may take as long as
+// it does.
+func MigrationDial(cfg SchemaConfig) func(ctx context.Context, setup func(*client.Conn)) (*client.Conn, error) {
+	return func(ctx context.Context, setup func(*client.Conn)) (*client.Conn, error) {
+		return dialBackend(ctx, &cfg, setup)
 	}
-	return &schemaConn{conn}, nil
 }
 
 // Password reads the password of the proxy's own account.

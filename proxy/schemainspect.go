@@ -2,10 +2,17 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
 
 	"latchkey/keystore/cell"
+	"latchkey/proxy/evaluator"
+	"latchkey/proxy/migrate"
 	"latchkey/rewrite"
 )
 
@@ -96,6 +103,38 @@ func (i *Inspection) holdsAway(p *rewrite.Protected) bool {
 		return nil
 	})
 	return found
+}
+
+// EvaluatorSettings are what an evaluator takes over from the server.
+func (i *Inspection) EvaluatorSettings() evaluator.Settings {
+	v := i.Settings.Variables
+	names, _ := strconv.Atoi(v["lower_case_table_names"])
+	return evaluator.Settings{Version: v["version"], LowerCaseTableNames: names, Charset: v["character_set_server"], Collation: v["collation_server"]}
+}
+
+// ReplicaLag is how far the furthest of some replicas is behind, each asked at its host:port with the account of cfg.
+func ReplicaLag(ctx context.Context, cfg SchemaConfig, replicas []string) (time.Duration, error) {
+	var most time.Duration
+	for _, address := range replicas {
+		one := cfg
+		one.Address = address
+		conn, err := dialBackend(ctx, &one, func(*client.Conn) {})
+		if err != nil {
+			return 0, err
+		}
+		r, err := conn.Execute("SHOW ALL SLAVES STATUS")
+		if err == nil {
+			var lag time.Duration
+			lag, err = migrate.ReplicaLag(r)
+			most = max(most, lag)
+			r.Close()
+		}
+		_ = conn.Close()
+		if err != nil {
+			return 0, fmt.Errorf("ask the replica %s for its lag: %w", address, err)
+		}
+	}
+	return most, nil
 }
 
 // Close ends the connection.

@@ -14,6 +14,9 @@ type AlterOptions struct {
 	MAC func(body []byte) []byte
 	// HasRows tells whether a table has rows. It is asked only about tables whose protected columns are not ready.
 	HasRows func(database, table string) bool
+	// Finish says that the rows of all tables are converted: the statements then also make the columns that may hold plaintext
+	// (`plaintext: accept`) ones of cells only, with guard CHECK and UNIQUE keys.
+	Finish bool
 }
 
 // Alter is what makes one table ready.
@@ -80,10 +83,8 @@ type alteration struct {
 	dropped []string
 	// blocked: the table cannot be made ready by a statement alone.
 	blocked bool
-	// mixes: the table has rows, and what they hold of columns in the mixed state is kept as plaintext.
-	mixes bool
-	// annotations are those of the columns that come into the mixed state, where mixes is set.
-	annotations map[*Column]string
+	// mixed: the columns will hold plaintext beside cells, so that no key over them can be UNIQUE.
+	mixed bool
 	// row counts the bytes given to VARBINARY columns so far.
 	row int64
 }
@@ -110,19 +111,19 @@ func (a *alteration) run() {
 // check gives the CHECK of a protected column's definition: its guard, unless that is a constraint of the table, and what
 // else it has.
 func (a *alteration) check(c *Column) string {
-	if c.Protected.Plaintext {
-		return "" // it would not let the plaintext be
-	}
 	for _, check := range a.table.Checks {
 		if check.OfColumn && FoldName(check.Name) == FoldName(c.Name) && !isJSONCheck(check, c.Name) {
 			return " CHECK (" + check.Clause + ")"
 		}
 	}
-	if a.table.guard(c.Name) != nil {
+	if a.table.guard(c.Name) != nil || a.leavesOpen(c) {
 		return ""
 	}
 	return " CHECK (" + guardClause(c.Name) + ")"
 }
+
+// leavesOpen says that the column may hold plaintext still, and that this is not to end now.
+func (a *alteration) leavesOpen(c *Column) bool { return c.Protected.Plaintext && !a.o.Finish }
 
 // column gives the MODIFY clause of a protected column, empty when it is ready or cannot be made so.
 func (a *alteration) column(c *Column) string {
@@ -160,21 +161,10 @@ func (a *alteration) column(c *Column) string {
 	capacity, binary := c.capacity()
 	binary = binary && IsAnnotation(c.Comment) || binary && p.Conflict == nil
 	if binary && capacity >= need && declared.Nullable == c.Nullable && physicalDefaultFits(c, declared) && annotation == c.Comment &&
-		(p.Plaintext || a.table.guard(c.Name) != nil) {
+		(a.table.guard(c.Name) != nil || a.leavesOpen(c)) {
 		return ""
 	}
 	switch {
-	case a.mixes && p.Plaintext && binary:
-		if a.unfinished(c) {
-			return ""
-		}
-	case a.mixes && p.Plaintext:
-		a.annotations[c] = annotation
-		if !declared.Convertible() {
-			a.block("%s: text of the character set %s cannot be read beside cells; give the column another one first", p, declared.Charset)
-			return ""
-		}
-		need = max(need, c.Bytes+plainMark)
 	case !binary && p.Plaintext && a.o.HasRows(a.table.Database, a.table.Name):
 		a.block("%s.%s has rows: run `latchkey migrate prepare`", a.table.Database, a.table.Name)
 		return ""
@@ -182,16 +172,11 @@ func (a *alteration) column(c *Column) string {
 		a.block("%s.%s has rows: the values of column %s have to be converted to cells, which an ALTER TABLE cannot do", a.table.Database, a.table.Name, quoteName(c.Name))
 		return ""
 	}
-	need = min(need, maxLongBlob)
 	physical := strings.ToUpper(c.ColumnType)
 	if !binary || capacity < need {
 		physical = a.physical(c, need)
 	}
-	attributes := physicalAttributes(declared, c.Invisible)
-	if _, unprepared := a.annotations[c]; unprepared {
-		attributes = unfinishedAttributes(declared, c.Invisible)
-	}
-	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + attributes + " COMMENT " + quoteText(annotation) + a.check(c)
+	return "MODIFY COLUMN " + quoteName(c.Name) + " " + physical + physicalAttributes(declared, c.Invisible) + " COMMENT " + quoteText(annotation) + a.check(c)
 }
 
 // physical chooses the type, and counts what the columns before got towards the row.
@@ -293,6 +278,9 @@ func (a *alteration) indexes() (drops, adds []string) {
 		}
 		name := quoteName(index.Name)
 		drops = append(drops, "DROP INDEX "+name)
+		if a.mixed && index.Unique {
+			a.notes = append(a.notes, fmt.Sprintf("%s: the UNIQUE key %s becomes an ordinary one until `latchkey migrate finish`: cells and plaintext cannot be compared", a.table, name))
+		}
 		if add := a.coverTags(index); add != "" {
 			adds = append(adds, "ADD "+add)
 		} else {
@@ -338,9 +326,12 @@ func (a *alteration) indexBlocks(index *Index) *Finding {
 // settled reports whether an index is what Latchkey makes of it: it covers search tags, or stands in by name for one that
 // finds nothing.
 func (a *alteration) settled(index *Index) bool {
-	_, annotated := ParseDeclaredIndex(index.Comment)
+	declared, annotated := ParseDeclaredIndex(index.Comment)
 	for _, part := range index.Parts {
 		c := a.table.Column(part.Column)
+		if annotated && c != nil && c.Protected != nil && declared.Unique() && !index.Unique && !a.leavesOpen(c) {
+			return false
+		}
 		if c != nil && c.Protected != nil && (part.Prefix != TagPrefix || !c.Protected.Search && !annotated) {
 			return false
 		}
@@ -367,7 +358,7 @@ func (a *alteration) coverTags(index *Index) string {
 		case c != nil && c.Protected != nil:
 			text += fmt.Sprintf("(%d)", TagPrefix)
 			ignored = ignored || n == 0 && !c.Protected.Search || declared.Fulltext()
-			if binaryColumn(c) {
+			if binaryColumn(c) && (!a.mixed || IsAnnotation(c.Comment)) {
 				prefix = 0 // it is of the cell
 			}
 		case declared.Fulltext():
@@ -390,7 +381,7 @@ func (a *alteration) coverTags(index *Index) string {
 		return ""
 	}
 	kind, end := "INDEX ", ""
-	if declared.Unique() {
+	if declared.Unique() && !a.mixed {
 		kind = "UNIQUE INDEX "
 	} else if ignored && a.schema.ServerVersion >= 100600 {
 		end = " IGNORED"

@@ -371,7 +371,7 @@ func (c *tableChange) leansOn(name, done string) error {
 // samePolicy tells whether cells sealed under the one decision are what the other expects.
 func samePolicy(a, b *Protected) bool {
 	return a.ServiceKey == b.ServiceKey && a.Search == b.Search && a.UniquePerOwner == b.UniquePerOwner && a.Owner == b.Owner &&
-		slices.Equal(a.Bind, b.Bind) && a.Away == b.Away && a.Pad == b.Pad
+		slices.Equal(a.Bind, b.Bind) && a.Away == b.Away && a.Pad == b.Pad && a.Plaintext == b.Plaintext
 }
 
 // alterColumn plans ALTER [COLUMN] and ALTER INDEX.

@@ -140,7 +140,7 @@ func (in *inserter) before(columns []*Protected, given map[*Protected]bool) erro
 	if len(keys) == 0 {
 		return nil
 	}
-	before := &Before{Columns: columns}
+	before := &Before{Columns: columns, Plaintext: plaintextTable(in.table, columns)}
 	owner := ""
 	for _, p := range columns {
 		o, err := in.storedOwner(p)
@@ -155,7 +155,7 @@ func (in *inserter) before(columns []*Protected, given map[*Protected]bool) erro
 		before.Owners = 1
 	}
 	for _, r := range in.rows {
-		sel, err := in.rowSelect(r, keys, columns, given, owner)
+		sel, err := in.rowSelect(r, keys, columns, given, owner, before.Plaintext.keyTexts())
 		if err != nil && in.firstProtected() == nil {
 			// Every cell may be overwritten: nothing has to be read, only bytes of unchanged values are not kept.
 			return nil
@@ -175,8 +175,8 @@ func (in *inserter) before(columns []*Protected, given map[*Protected]bool) erro
 }
 
 // rowSelect plans the SELECT for one row; nil when the row can collide with none. owner is SQL for the owner of the row that is
-// there, empty when it is not read.
-func (in *inserter) rowSelect(r insertRow, keys []*Index, columns []*Protected, given map[*Protected]bool, owner string) (*BeforeSelect, error) {
+// there, empty when it is not read; key is SQL for the values of its key, which are read at the end.
+func (in *inserter) rowSelect(r insertRow, keys []*Index, columns []*Protected, given map[*Protected]bool, owner string, key []string) (*BeforeSelect, error) {
 	b := in.b
 	var conditions [][]Piece
 	for _, key := range keys {
@@ -208,6 +208,7 @@ func (in *inserter) rowSelect(r insertRow, keys []*Index, columns []*Protected, 
 	if owner != "" {
 		names = append(names, owner)
 	}
+	names = append(names, key...)
 	sel.Pieces = []Piece{
 		{Kind: PieceText, Text: "SELECT " + strings.Join(names, ",") + " FROM "},
 		{Kind: PieceSource, From: in.tableFrom, To: in.tableEnd},

@@ -215,6 +215,9 @@ type Before struct {
 	// Owners is how many owners of the row each SELECT returns at the end, as bytes of UTF-8 or NULL: one for each table that
 	// the statement writes.
 	Owners int
+	// Plaintext is set where one of Columns may hold plaintext: each SELECT returns the columns of its key at the very end. Old
+	// plaintext that is the new value is sealed first, so that the row counts as it does on plaintext: as one that does not change.
+	Plaintext *PlaintextTable
 	// NewOwner is whom an UPDATE gives its rows to; nil when it leaves them where they are.
 	NewOwner *RowOwner
 	// Selects has one entry for UPDATE and DELETE. For INSERT ... ON DUPLICATE KEY UPDATE and REPLACE it has one for each kind of row
@@ -262,6 +265,15 @@ type InnerStatement struct {
 	Name string
 	// Using says that EXECUTE IMMEDIATE has a USING clause.
 	Using bool
+	// Args are what USING lists; nil where it lists others than user variables and literals.
+	Args []UsingArg
+}
+
+// UsingArg is one value of a USING clause.
+type UsingArg struct {
+	// Variable is the name of a user variable, without @; empty for a literal.
+	Variable string
+	From, To int
 }
 
 // ExecuteStatement is EXECUTE name [USING ...], or DEALLOCATE|DROP PREPARE name.
@@ -269,4 +281,6 @@ type ExecuteStatement struct {
 	Name       string
 	Using      bool
 	Deallocate bool
+	// Args are what USING lists; nil where it lists others than user variables and literals.
+	Args []UsingArg
 }

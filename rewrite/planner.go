@@ -153,6 +153,7 @@ func (p *Planner) finished(refused *builder, reason error) (*Plan, error) {
 		return nil, nil
 	}
 	b := &builder{p: p, st: refused.st, f: refused.f, parsed: refused.parsed, kept: refused.kept,
+		opaque: refused.opaque, keptMarkers: refused.keptMarkers,
 		plan: &Plan{Class: Residual, Kind: refused.plan.Kind, Effects: refused.plan.Effects, Touches: true}}
 	if _, counts := p.touch.scan(b.st); b.accounted(counts) != nil {
 		return nil, nil
@@ -179,6 +180,10 @@ type builder struct {
 	depth int
 	// kept are the folded names of the user variables that the proxy keeps, where the statement names one.
 	kept map[string]bool
+	// opaque: the values of parameter markers are not known where the backend narrows a fetch. keptMarkers says of each marker
+	// whether it stands for a protected value.
+	opaque      bool
+	keptMarkers []bool
 	// textual says that the plan depends on the literals of the statement (types, defaults and comments of a definition), and
 	// is that of this one text.
 	textual bool

@@ -50,6 +50,10 @@ func testColumn(t testing.TB, database, table, def string) *Column {
 			p.OverwriteAllow = true
 		case "away":
 			p.Away = true
+		case "mixed":
+			p.Plaintext = true
+		case "unique":
+			p.PlaintextUnique = true
 		case "conflict":
 			p.Conflict = &Refusal{Code: CodeDisagree, Column: p.String(), Reason: "policy and annotation disagree"}
 		default:
@@ -115,6 +119,9 @@ func testSchema(t testing.TB) *Schema {
 	testTable(t, s, "journal", "loose", "user_id int", "subject varbinary sealed=varchar(200) search owner=user_id away").Triggers =
 		[]*Routine{{Database: "journal", Name: "stamp", Kind: "TRIGGER", Event: "UPDATE", Body: "SET NEW.other = 1"}}
 	testTable(t, s, "journal", "graded", "grade double", "phone varbinary sealed=varchar(30) owner=grade")
+	mixed := testTable(t, s, "journal", "mixed", "id int auto notnull", "user_id int", "title varbinary sealed=varchar(200) search mixed owner=user_id",
+		"body blob sealed=text mixed owner=user_id", "mail varbinary sealed=varchar(50) service=app search mixed unique", "copy varbinary sealed=varchar(200) search context=mixed.title owner=user_id")
+	mixed.Indexes = []*Index{unique("PRIMARY", IndexPart{Column: "id"}), {Name: "mail", Parts: []IndexPart{{Column: "mail", Prefix: 20}}}}
 	view := testTable(t, s, "journal", "v_entries", "id int", "heading varbinary")
 	view.Kind, view.Definition = View, "select `journal`.`entries`.`id` AS `id`,`journal`.`entries`.`title` AS `heading` from `journal`.`entries` where `journal`.`entries`.`title` is not null"
 	bad := testTable(t, s, "journal", "v_bad", "id int")

@@ -204,7 +204,7 @@ func (p *residualPlanner) computable(from, to int) bool {
 	for i := from; i <= to; i++ {
 		t := p.b.st.Token(i)
 		switch {
-		case t.Kind == TokUserVar && !p.backendHas(i), t.Kind == TokSysVar, t.Op() == OpAssign:
+		case t.Kind == TokUserVar && !p.backendHas(i), t.Kind == TokParam && p.b.opaque, t.Kind == TokSysVar, t.Op() == OpAssign:
 			return false
 		case t.IsIdentifier() && p.b.st.IsOp(i+1, OpLeftParen):
 			name := FoldName(p.b.st.Name(i))
@@ -578,7 +578,7 @@ func (b *builder) limitValues(at int) ([]Value, bool) {
 		case TokInteger:
 			return Value{Kind: ValueLiteral, Token: i}, true
 		case TokParam:
-			return Value{Kind: ValueParam, Token: i}, true
+			return Value{Kind: ValueParam, Token: i}, !b.opaque
 		}
 		return Value{}, false
 	}

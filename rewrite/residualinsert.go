@@ -557,6 +557,8 @@ func (v *taintFinder) Enter(n ast.Node) (ast.Node, bool) {
 		v.column(x)
 	case *ast.VariableExpr:
 		v.kept = v.kept || keptName(v.d.p.b.kept, FoldVariable(x.Name))
+	case *paramMarker:
+		v.kept = v.kept || v.d.p.b.keptMarker(x)
 	case *ast.SelectStmt:
 		if x.Fields == nil || v.d.p.exists[x] {
 			break

@@ -134,6 +134,9 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 		return refuse(CodeNotPossible, name, "it is assigned twice", "")
 	}
 	if prot == nil {
+		if err := u.of.table.keyedWithPlaintext(c.Name); err != nil {
+			return err
+		}
 		if err := p.plainValue(q, a.Expr); err != nil {
 			return err
 		}
@@ -214,6 +217,8 @@ func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
 		v.column(x)
 	case *ast.VariableExpr:
 		v.kept = v.kept || keptName(v.p.b.kept, FoldVariable(x.Name))
+	case *paramMarker:
+		v.kept = v.kept || v.p.b.keptMarker(x)
 	case *ast.SelectStmt:
 		if x.Fields == nil || v.p.exists[x] {
 			break

@@ -181,12 +181,18 @@ func (b *builder) dynamic(kinds touchKind) error {
 				return unknown
 			}
 			b.plan.Prepare = &InnerStatement{Text: v, Using: to != b.statementEnd()}
+			if b.plan.Prepare.Using {
+				b.plan.Prepare.Args = b.usingArgs(to + 2)
+			}
 			return b.collapseValue(&b.plan.Prepare.Text)
 		}
 		if !b.st.Token(1).IsIdentifier() {
 			return unknown
 		}
 		b.plan.Execute = &ExecuteStatement{Name: strings.ToLower(b.st.Name(1)), Using: b.st.Len() > 2}
+		if b.st.Is(2, KwUsing) {
+			b.plan.Execute.Args = b.usingArgs(3)
+		}
 		return nil
 	}
 	if !b.st.Is(1, KwPrepare) || !b.st.Token(2).IsIdentifier() {
@@ -194,6 +200,33 @@ func (b *builder) dynamic(kinds touchKind) error {
 	}
 	b.plan.Execute = &ExecuteStatement{Name: strings.ToLower(b.st.Name(2)), Deallocate: true}
 	return nil
+}
+
+// usingArgs reads the list of USING from token i on; nil when it has others than user variables and literals.
+func (b *builder) usingArgs(i int) []UsingArg {
+	var args []UsingArg
+	for {
+		a := UsingArg{From: i, To: i}
+		if b.st.Token(i).Kind == TokUserVar {
+			a.Variable = b.st.Name(i)
+		} else if _, to, ok := b.readValue(i); ok {
+			a.To = to
+		} else {
+			return nil
+		}
+		end := a.To
+		a.From, a.To = b.st.Collapsed(a.From), b.st.Collapsed(a.To)
+		if args = append(args, a); a.From < 0 || a.To < a.From {
+			return nil
+		}
+		if !b.st.IsOp(end+1, OpComma) {
+			if end != b.statementEnd() {
+				return nil
+			}
+			return args
+		}
+		i = end + 2
+	}
 }
 
 // isText reports whether a value is a string literal without an introducer.

@@ -201,6 +201,9 @@ func (c *tableChange) protect(column *changedColumn, d *declaration, name Piece)
 	if p.Search && d.declared.Searchable() != nil {
 		return nil, refuse(conflictSearch.reason, conflictSearch.hint)
 	}
+	if err := c.keepsPlaintext(column, p); err != nil {
+		return nil, err
+	}
 	annotation := Annotation{Context: p.Context, Definition: d.declared.String()}
 	if column.was != nil && column.was.Protected.Annotated {
 		annotation.Context = column.was.Protected.Context
@@ -217,6 +220,17 @@ func (c *tableChange) protect(column *changedColumn, d *declaration, name Piece)
 	physical := &physicalColumn{c: c, name: name, p: p, d: d, annotation: body}
 	physical.width(column.was)
 	return physical, nil
+}
+
+// keepsPlaintext refuses to change the definition of a column while it holds plaintext, which reads by the definition that it has.
+func (c *tableChange) keepsPlaintext(column *changedColumn, p *Protected) error {
+	was := column.was
+	if !c.altered || was == nil || !was.Protected.Plaintext {
+		return nil
+	}
+	name := quoted(was.Name)
+	return c.requires(PlaintextCondition(name)+" AND "+name+"<>''", notPossible(p, "the column holds plaintext, which would read otherwise under another definition, and which its CHECK keeps out",
+		"convert the rows with `latchkey migrate` first"))
 }
 
 // adoptNull makes a type of the policy that does not say NOT NULL agree with a declaration that does.

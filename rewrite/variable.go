@@ -101,12 +101,24 @@ func (b *builder) keeping() (*Plan, error) {
 		if b.st.Is(1, KwStatement) {
 			return nil, errKeptVariable()
 		}
+	case KwExecute:
+		// What it executes decides.
+		plan, refusal, _ := b.p.makePlan(b.st, b.f)
+		if refusal != nil {
+			return nil, refusal
+		}
+		return plan, nil
 	default:
 		return nil, errKeptVariable()
 	}
 	if b.f.Charset == CharsetUnsupported || b.f.Mode.Has(Oracle) {
 		return nil, errKeptVariable()
 	}
+	return b.finishing()
+}
+
+// finishing plans a statement to be finished in the evaluator, whatever else could be done with it.
+func (b *builder) finishing() (*Plan, error) {
 	var err error
 	if b.parsed, err = Parse(b.st, b.f, b.p.pool); err != nil {
 		return nil, b.unparsed(err)
@@ -119,6 +131,38 @@ func (b *builder) keeping() (*Plan, error) {
 		return nil, errKeptVariable()
 	}
 	return plan, nil
+}
+
+// PlanUsing plans the text of a statement of SQL-level PREPARE to be finished in the evaluator, which executes it with the values
+// of USING: none of them reaches the backend. kept are the folded names of the user variables that the proxy keeps, and markers
+// tells of each parameter whether it stands for one. Such plans are not cached. The error is always a *Refusal.
+func (p *Planner) PlanUsing(st *Statement, f *Facts, kept map[string]bool, markers []bool) (*Plan, error) {
+	st.AppendShape(nil, f)
+	b := &builder{p: p, st: st, f: f, plan: &Plan{}, kept: kept, opaque: true, keptMarkers: markers}
+	b.plan.Kind, b.plan.Effects = p.leading(st)
+	plan, err := b.finishing()
+	if err == nil {
+		return plan, nil
+	}
+	var r *Refusal
+	if !errors.As(err, &r) {
+		r = &Refusal{Code: CodeNotUnderstood, Reason: "the statement is not understood and gets a protected value"}
+	}
+	return nil, r
+}
+
+// keptMarker reports whether a node is a parameter that stands for a protected value.
+func (b *builder) keptMarker(n ast.Node) bool {
+	m, ok := n.(*paramMarker)
+	if !ok || b.keptMarkers == nil {
+		return false
+	}
+	i := b.parsed.TokenAt(m.Offset)
+	if i < 0 {
+		return true
+	}
+	k := b.st.ParamNumber(i)
+	return k >= len(b.keptMarkers) || b.keptMarkers[k]
 }
 
 // readsKept reports whether the statement uses the value of a variable that is kept.
@@ -366,6 +410,8 @@ func (v *plainVisitor) Enter(n ast.Node) (ast.Node, bool) {
 		v.failed = true
 	case *ast.VariableExpr:
 		v.failed = v.failed || !x.IsSystem && v.tainted(FoldVariable(x.Name))
+	case *paramMarker:
+		v.failed = v.failed || v.p.b.keptMarker(x)
 	}
 	return n, v.failed
 }

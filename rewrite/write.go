@@ -90,6 +90,9 @@ func plainAssignment(t *Table, column string, moves bool) error {
 	if t == nil {
 		return nil
 	}
+	if err := t.keyedWithPlaintext(column); err != nil {
+		return err
+	}
 	if p := t.mixes(column); p != nil {
 		return notPossible(p, "a CHECK constraint compares it with the column that is changed", "drop the constraint and check in the application")
 	}
@@ -334,15 +337,19 @@ func (w *updateWriter) before(start, set, end int) {
 	for b.st.Is(first, KwLowPriority) || b.st.Is(first, KwIgnore) {
 		first++
 	}
+	var plaintext *PlaintextTable
+	if len(w.sc.rels) == 1 {
+		plaintext = plaintextTable(w.sc.rels[0].table, w.columns)
+	}
 	pieces := []Piece{
-		{Kind: PieceText, Text: "SELECT " + strings.Join(slices.Concat(w.lefts, w.sourceLefts, w.owners), ",") + " FROM "},
+		{Kind: PieceText, Text: "SELECT " + strings.Join(slices.Concat(w.lefts, w.sourceLefts, w.owners, plaintext.keyTexts()), ",") + " FROM "},
 		{Kind: PieceSource, From: first, To: set - 1},
 	}
 	if last := b.statementEnd(); end <= last {
 		pieces = append(pieces, Piece{Kind: PieceText, Text: " "}, Piece{Kind: PieceSource, From: end, To: last})
 	}
 	pieces = append(pieces, Piece{Kind: PieceText, Text: " FOR UPDATE"})
-	b.plan.Before = &Before{Columns: w.columns, Sources: w.sources, Owners: len(w.owners), NewOwner: w.newOwner, Selects: []BeforeSelect{{Row: -1, Pieces: pieces}}}
+	b.plan.Before = &Before{Columns: w.columns, Sources: w.sources, Owners: len(w.owners), NewOwner: w.newOwner, Plaintext: plaintext, Selects: []BeforeSelect{{Row: -1, Pieces: pieces}}}
 }
 
 // statementEnd is the last token of the statement.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -139,9 +140,9 @@ func printAlters(ctx context.Context, config *configs.Config, out io.Writer) err
 	rewrite.Protect(inspection.Schema, config.Policy, keys.verify())
 	options := alterOptions(inspection, keys)
 	prepared := make(map[string]bool)
-	for _, p := range rewrite.Preparations(inspection.Schema, config.Policy, options) {
-		prepared[p.Database+"."+p.Table] = true
-		if err := printStatements(out, p.Database, p.Table, p.Notes, p.Locked()); err != nil {
+	for _, p := range rewrite.Prepare(inspection.Schema, config.Policy, options) {
+		prepared[p.Table.Database+"."+p.Table.Name] = true
+		if err := printStatements(out, p.Table.Database, p.Table.Name, slices.Concat(p.Blocked, p.Notes), passageStatements(p)); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ const (
 	exitOK = iota
 	exitFailure
 	exitUsage
+	exitUnfinished
 )
 
 // exitWorse is the exit code of a report in which something became worse.
@@ -26,6 +27,9 @@ const exitWorse = 4
 
 // errFound says that a check found problems, which are printed already.
 var errFound = errors.New("problems found")
+
+// errUnfinished says that a command has more to do: run it again. Why is printed already.
+var errUnfinished = errors.New("not finished")
 
 // errWorse says that a report became worse, which is printed already.
 var errWorse = errors.New("the report became worse")
@@ -37,7 +41,8 @@ func (e usageError) Unwrap() error { return e.error }
 
 // Run runs the command with args, which do not include the program's name, and
 // returns its exit code: 0 for success, 1 for a failure or found problems, 2 for
-// a command line that was not understood, 4 for a report that became worse.
+// a command line that was not understood, 3 for a command that was stopped before
+// it was finished, or cannot finish yet, 4 for a report that became worse.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -51,6 +56,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFailure
+	case errors.Is(err, errUnfinished):
+		return exitUnfinished
 	case errors.Is(err, errWorse):
 		return exitWorse
 	case errors.As(err, &usage):
@@ -74,7 +81,7 @@ policy names, each user's data under that user's own key.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(), newDemo(), newExport(), newInit(), newKeygen(), newReport(), newServe(), newVersion())
+	root.AddCommand(newCheck(), newDemo(), newExport(), newInit(), newKeygen(), newMigrate(), newReport(), newServe(), newVersion())
 	return root
 }
 

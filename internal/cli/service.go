@@ -156,9 +156,17 @@ func (s *service) run(ctx context.Context, reload <-chan struct{}, ready func(cl
 		return err
 	}
 	workers.Go(func() { _ = s.schema.Run(background) })
+	if err := s.refuseSealed(background); err != nil {
+		listener.Close()
+		return err
+	}
+	failed := make(chan error, 2)
 	workers.Go(func() { s.expireKeys(background) })
-	workers.Go(func() { s.tendKeystore(background) })
-	failed := make(chan error, 1)
+	workers.Go(func() {
+		if err := s.tendKeystore(background); err != nil {
+			failed <- err
+		}
+	})
 	workers.Go(func() { failed <- s.server.Serve(listener) })
 	ready(listener.Addr(), adminAddr)
 	for {
@@ -171,6 +179,17 @@ func (s *service) run(ctx context.Context, reload <-chan struct{}, ready func(cl
 			return s.stop()
 		}
 	}
+}
+
+// refuseSealed is checkSealed at the start. A keystore that cannot be asked is asked again by tendKeystore.
+func (s *service) refuseSealed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sealedTimeout)
+	defer cancel()
+	var sealed *sealedError
+	if err := s.checkSealed(ctx, s.policy); errors.As(err, &sealed) {
+		return err
+	}
+	return nil
 }
 
 // stop lets running statements finish, for stopTimeout.
@@ -225,37 +244,46 @@ func (s *service) expireKeys(ctx context.Context) {
 
 // openVault makes the vault over the keystore's tables, which are made at first use. Without a fleet secret there is none.
 func (s *service) openVault(backend *proxy.SchemaConfig) error {
-	k := &s.config.Keystore
 	if s.keys.fleet == nil {
 		return nil
 	}
-	s.tables = tables.New(tables.Config{
-		Address: backend.Address, User: backend.User, Password: backend.Password, TLS: backend.TLS,
-		Database: k.Database, Realm: k.Realm, Fingerprint: s.keys.fleet.Fingerprint(k.Realm),
-		Adopt: k.Adopt,
-	})
-	if k.Adopt {
+	if s.config.Keystore.Adopt {
 		s.log.Warn("keystore.adopt is on: owners whose record was made under another fleet secret are taken over when they show a recovery code or secret; switch it off when they are through")
 	}
+	if name := s.config.Keystore.Escrow; name != "" {
+		s.log.Warn("escrow is on: the operator can open the key of every owner who is enrolled", "service_key", name)
+	}
+	var err error
+	s.tables, s.vault, err = newVault(s.config, s.keys, backend)
+	return err
+}
+
+// newVault makes the keystore's tables, as they are used, and the vault over them. The keys have a fleet secret.
+func newVault(c *configs.Config, keys *keys, backend *proxy.SchemaConfig) (*tables.Store, *keystore.Vault, error) {
+	k := &c.Keystore
 	config := keystore.VaultConfig{
-		Realm: k.Realm, Fleet: s.keys.fleet, Store: s.tables, Rand: rand.Reader, TokenTTL: k.TokenTTL, Sliding: k.TokenSliding,
+		Realm: k.Realm, Fleet: keys.fleet, Rand: rand.Reader, TokenTTL: k.TokenTTL, Sliding: k.TokenSliding,
 		ForgetGrace: k.ForgetGrace, CacheSize: k.CacheSize, CacheTTL: k.CacheTTL, Cost: k.Password, ShredList: k.ShredList, Adopt: k.Adopt,
 	}
 	if k.Escrow != "" {
-		key, ok := s.keys.services.Lookup(k.Escrow)
+		key, ok := keys.services.Lookup(k.Escrow)
 		if !ok {
-			return fmt.Errorf("keystore.escrow: there is no service key %s", k.Escrow)
+			return nil, nil, fmt.Errorf("keystore.escrow: there is no service key %s", k.Escrow)
 		}
 		config.Escrow = key
-		s.log.Warn("escrow is on: the operator can open the key of every owner who is enrolled", "service_key", k.Escrow)
 	}
+	store := tables.New(tables.Config{
+		Address: backend.Address, User: backend.User, Password: backend.Password, TLS: backend.TLS,
+		Database: k.Database, Realm: k.Realm, Fingerprint: keys.fleet.Fingerprint(k.Realm),
+		Adopt: k.Adopt,
+	})
+	config.Store = store
 	vault, err := keystore.NewVault(config)
 	if err != nil {
-		s.tables.Close()
-		return fmt.Errorf("keystore: %w", err)
+		store.Close()
+		return nil, nil, fmt.Errorf("keystore: %w", err)
 	}
-	s.vault = vault
-	return nil
+	return store, vault, nil
 }
 
 const (
@@ -266,22 +294,30 @@ const (
 )
 
 // tendKeystore makes or upgrades the keystore's tables, and then destroys the key slots of forgotten owners when their time
-// has come.
-func (s *service) tendKeystore(ctx context.Context) {
+// has come. It returns an error, before ctx ends, when the policy turns out to be one that may not be.
+func (s *service) tendKeystore(ctx context.Context) error {
 	if s.vault == nil {
-		return
+		return nil
 	}
 	ready := false
 	for pause := time.Duration(0); ; {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return
+			return nil
 		}
 		pause = keystoreTend
 		if !ready {
 			if err := s.tables.Setup(ctx); err != nil {
 				s.log.Warn("the keystore is not usable: nobody can enroll or unlock", "error", err)
+				pause = keystoreRetry
+				continue
+			}
+			var sealed *sealedError
+			if err := s.checkSealed(ctx, s.config.Policy); errors.As(err, &sealed) {
+				return err
+			} else if err != nil {
+				s.log.Warn("which columns are sealed cannot be read", "error", err)
 				pause = keystoreRetry
 				continue
 			}
@@ -330,6 +366,11 @@ func (s *service) accept(next *configs.Config) error {
 	}
 	snapshot, err := s.currentSchema()
 	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sealedTimeout)
+	defer cancel()
+	if err := s.checkSealed(ctx, next.Policy); err != nil {
 		return err
 	}
 	if columns := unprotected(snapshot.Schema, s.policy, next.Policy); len(columns) > 0 {

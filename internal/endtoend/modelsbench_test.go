@@ -158,7 +158,11 @@ func (w *modelTwin) table(b *testing.B, all []modelTimes) string {
 	b.Helper()
 	var s strings.Builder
 	version := w.server.Query(b, "SELECT VERSION()")[0][0]
-	fmt.Fprintf(&s, "MariaDB %s, %s.\n\n", version, goVersion())
+	load, err := os.ReadFile("/proc/loadavg") // Linux: of 1, 5 and 15 minutes
+	if err != nil {
+		b.Fatal(err)
+	}
+	fmt.Fprintf(&s, "MariaDB %s, %s. Load average over the last five minutes, the measurement's own included: %s.\n\n", version, goVersion(), strings.Fields(string(load))[1])
 	s.WriteString("| ms: plaintext / Latchkey | finished in |")
 	for _, size := range modelSizes {
 		s.WriteString(" " + group(size.rows) + " rows |")

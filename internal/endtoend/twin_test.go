@@ -176,7 +176,7 @@ func failed(err error) answer { return answer{Code: max(mariadbtest.Code(err), 1
 func returnsRows(stmt string) bool {
 	word := strings.ToUpper(strings.Trim(strings.Fields(stmt)[0], "("))
 	switch word {
-	case "SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "VALUES", "TABLE":
+	case "SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "VALUES", "TABLE", "EXECUTE":
 		return !strings.Contains(strings.ToUpper(stmt), " INTO @")
 	}
 	return strings.Contains(strings.ToUpper(stmt), "RETURNING") || strings.Contains(strings.ToUpper(stmt), " FOR SELECT")

@@ -37,6 +37,17 @@ var upgrades = []func(s *Store) []string{
 ) ENGINE=InnoDB`,
 		}
 	},
+	func(s *Store) []string {
+		return []string{
+			"CREATE TABLE IF NOT EXISTS " + s.table("notes") + ` (
+  kind VARBINARY(32) NOT NULL,
+  id BINARY(32) NOT NULL,
+  body MEDIUMBLOB NOT NULL,
+  mac VARBINARY(32) NOT NULL,
+  PRIMARY KEY (kind, id)
+) ENGINE=InnoDB`,
+		}
+	},
 }
 
 // What keeps a proxy from using the tables.

@@ -143,7 +143,7 @@ func TestStartingTogether(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if rows := server.Query(t, "SELECT value FROM "+database+".meta WHERE name = 'version'"); len(rows) != 1 || rows[0][0] != "1" {
+	if rows := server.Query(t, "SELECT value FROM "+database+".meta WHERE name = 'version'"); len(rows) != 1 || rows[0][0] != "2" {
 		t.Errorf("version %v", rows)
 	}
 	// As after a crash between the statements of an upgrade.
