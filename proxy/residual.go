@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -195,21 +196,25 @@ func (r *residual) prepare() error {
 func (r *residual) timed() bool {
 	for i := range r.plan.Residual.Loads {
 		l := &r.plan.Residual.Loads[i]
-		for _, c := range l.Columns {
-			if isTimestamp(l.Table, &c) {
+		if w := r.plan.Residual.Write; w != nil && w.Insert != nil && !w.Insert.Duplicate && len(l.Fetch) == 0 {
+			if slices.ContainsFunc(w.Insert.Columns, func(c rewrite.WriteColumn) bool { return isTimestamp(l.Table, c.Name, c.Protected) }) {
 				return true
 			}
+			continue
+		}
+		if slices.ContainsFunc(l.Columns, func(c rewrite.LoadColumn) bool { return isTimestamp(l.Table, c.Name, c.Protected) }) {
+			return true
 		}
 	}
 	return false
 }
 
-// isTimestamp tells whether a loaded column is a TIMESTAMP.
-func isTimestamp(t *rewrite.Table, c *rewrite.LoadColumn) bool {
-	if c.Protected != nil {
-		return c.Protected.Type.Family() == logical.FamilyTimestamp
+// isTimestamp tells whether a column is a TIMESTAMP; protected is nil for a plain one.
+func isTimestamp(t *rewrite.Table, name string, protected *rewrite.Protected) bool {
+	if protected != nil {
+		return protected.Type.Family() == logical.FamilyTimestamp
 	}
-	column := t.Column(c.Name)
+	column := t.Column(name)
 	return column != nil && column.DataType == "timestamp"
 }
 

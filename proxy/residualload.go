@@ -42,8 +42,8 @@ type columnKind struct {
 	timestamp bool
 }
 
-// load fetches, opens and loads the rows of one table.
-func (r *residual) load(l *rewrite.Load) error {
+// newLoad starts loading rows of one table. The caller finishes it.
+func (r *residual) newLoad(l *rewrite.Load) (*tableLoad, error) {
 	x := r.x
 	names := make([]string, len(l.Columns))
 	for i, c := range l.Columns {
@@ -55,7 +55,7 @@ func (r *residual) load(l *rewrite.Load) error {
 	}
 	into, err := r.conn.Load(r.ctx, l.Table.Database, l.Table.Name, names)
 	if err != nil {
-		return r.inside(err)
+		return nil, r.inside(err)
 	}
 	t := &tableLoad{r: r, load: l, into: into, target: target, binary: r.execute != nil || fetchesFloat(l)}
 	// Never nil: a piece of it is a value, and nil would be NULL where the text is empty.
@@ -63,18 +63,27 @@ func (r *residual) load(l *rewrite.Load) error {
 	t.conv = x.facts.conv
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
 	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}
+	return t, nil
+}
+
+// load fetches, opens and loads the rows of one table.
+func (r *residual) load(l *rewrite.Load) error {
+	t, err := r.newLoad(l)
+	if err != nil {
+		return err
+	}
 	defer t.finish()
 	fetched := false
 	defer func() {
 		if !fetched {
-			into.Abort()
+			t.into.Abort()
 		}
 	}()
 	if err := t.fetch(); err != nil {
 		return err
 	}
 	fetched = true
-	return r.inside(into.Close())
+	return r.inside(t.into.Close())
 }
 
 // finish counts and wipes.
@@ -178,7 +187,7 @@ func (t *tableLoad) define(i int, d *wire.Column) {
 		t.wrong = errOrigin
 	}
 	t.defined = append(t.defined, columnKind{kind: d.Type, unsigned: d.Flags&wire.FlagUnsigned != 0, decimals: d.Decimals,
-		timestamp: isTimestamp(t.load.Table, c)})
+		timestamp: isTimestamp(t.load.Table, c.Name, c.Protected)})
 }
 
 // row opens a row and hands it to the evaluator.

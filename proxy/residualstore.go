@@ -40,7 +40,7 @@ func (w *writeBack) store() error {
 	if err := w.storable(); err != nil {
 		return err
 	}
-	s := &rowStore{w: w, sealer: &sealer{keys: &w.r.x.keys, weights: w.r.x.scratch.weights}}
+	s := w.newStore()
 	defer s.finish()
 	if err := s.weigh(); err != nil {
 		return err
@@ -88,6 +88,9 @@ func (w *writeBack) storable() error {
 		if len(t.changed) > 0 {
 			written++
 		}
+		if len(t.added) > 0 {
+			written++
+		}
 	}
 	for _, t := range w.targets {
 		if !t.load.Table.Transactional && len(t.changed) > 0 && written > 1 {
@@ -109,6 +112,10 @@ type rowStore struct {
 	sealer *sealer
 	// cell and statement are the last ones; their memory is used again.
 	cell, statement []byte
+}
+
+func (w *writeBack) newStore() *rowStore {
+	return &rowStore{w: w, sealer: &sealer{keys: &w.r.x.keys, weights: w.r.x.scratch.weights}}
 }
 
 func (s *rowStore) finish() {

@@ -96,6 +96,7 @@ func TestARowComesBackAsItWasLoaded(t *testing.T) {
 	for i := range 256 {
 		all = append(all, byte(i), byte(255-i), byte(i), '\\', byte(i), '\t', byte(i))
 	}
+	run(t, c, "SET NAMES latin1")
 	text := []byte("a\tb\\N\nc\r\x00 'd' \"e\" \xc3\xa4\xf0\x9f\x98\x80\\")
 	l, err := c.Load(t.Context(), "d", "t", []string{"id", "a", "b", "l", "bits"})
 	if err != nil {
@@ -109,6 +110,7 @@ func TestARowComesBackAsItWasLoaded(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(explain(err))
 	}
+	run(t, c, "SET NAMES utf8mb4")
 	r, err := c.Query(t.Context(), "SELECT a, b, l, bits FROM d.t ORDER BY id")
 	if err != nil {
 		t.Fatal(explain(err))

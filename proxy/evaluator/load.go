@@ -48,9 +48,9 @@ type loadRequest struct {
 }
 
 // Load starts loading into the named columns of a table, which may be a temporary one; the other columns get their defaults.
-// Values are text as MariaDB writes it: utf8mb4 for columns of characters, bytes for all others. The connection's character set
-// must be utf8mb4, as that of a new session is. The end of ctx breaks the connection. The caller calls Close or Abort. An error
-// of the server is an *Error.
+// Values are text as MariaDB writes it: utf8mb4 for columns of characters, bytes for all others. The session's
+// character_set_client and character_set_connection are utf8mb4 afterwards. The end of ctx breaks the connection. The caller
+// calls Close or Abort. An error of the server is an *Error.
 func (c *Conn) Load(ctx context.Context, database, table string, columns []string) (*Load, error) {
 	c.count()
 	l := &Load{conn: c, ctx: ctx, fields: len(columns), chunk: min(loadChunk, c.server.maxPacket/2), filled: make(chan loadRequest, maxFilled), free: make(chan loadRequest, maxFilled+2)}
@@ -63,15 +63,31 @@ func (c *Conn) Load(ctx context.Context, database, table string, columns []strin
 	return l, nil
 }
 
-// begin prepares the statement.
+// loadCharset is how parameters are read: as utf8mb4.
+const loadCharset = "SET character_set_client=utf8mb4,character_set_connection=utf8mb4"
+
+// begin prepares the statement, with one write.
 func (l *Load) begin(database, table string, columns []string) error {
 	c := l.conn
+	w := &c.Wire.Writer
+	w.Seq = 0
+	if err := w.Packet(append([]byte{byte(wire.ComQuery)}, loadCharset...)); err != nil {
+		return err
+	}
 	c.buf = append(append(c.buf[:0], byte(wire.ComStmtPrepare)), loadStatement(database, table, columns)...)
 	if err := c.Wire.Send(c.buf); err != nil {
 		return err
 	}
+	set := c.drain(wire.ReplyQuery)
+	var e *Error
+	if set != nil && !errors.As(set, &e) {
+		return set
+	}
 	if err := c.drain(wire.ReplyPrepare); err != nil {
 		return err
+	}
+	if set != nil {
+		return set
 	}
 	const withTypes = 128
 	l.head = binary.LittleEndian.AppendUint32([]byte{byte(wire.ComStmtBulkExecute)}, c.reply.Prepared.Statement)
