@@ -26,6 +26,8 @@ type executor struct {
 	keys keyset
 	// ringUsed is when a statement last ran.
 	ringUsed time.Time
+	// converting is the conversion of the owners' rows in the background.
+	converting ownerRun
 
 	facts       facts
 	diagnostics diagnostics

@@ -54,6 +54,9 @@ func (x *executor) residual(j *job) (ok bool, err error) {
 
 // runResidual carries out a residual statement and tells the client of what goes wrong.
 func (x *executor) runResidual(r *residual) (ok bool, err error) {
+	if r.st.Versioned() {
+		return false, x.refuse(errVersioned)
+	}
 	if x.tablesLocked {
 		return false, x.refuse(newFault(codeNotPossible, "the statement computes over protected columns, which is not possible under LOCK TABLES; use a transaction"))
 	}
@@ -76,6 +79,9 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	}
 	return r.answer()
 }
+
+// errVersioned is for a comment that the evaluator's server could read otherwise than the backend, when their versions differ.
+var errVersioned = newFault(codeNotUnderstood, "a statement that computes over protected columns has a comment for servers of a certain version; write it without")
 
 // followed notes what a statement that has succeeded means for residual statements.
 func (x *executor) followed(st *rewrite.Statement, plan *rewrite.Plan) {

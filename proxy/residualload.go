@@ -62,7 +62,10 @@ func (r *residual) newLoad(l *rewrite.Load) (*tableLoad, error) {
 	t.text = make([]byte, 0, 256)
 	t.conv = x.facts.conv
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
-	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}
+	// What stands for a cell that cannot be opened must not come to be stored: rows of the tables that the statement changes are
+	// looked at one by one, see rowLoaded.
+	strict := r.write != nil && (t.target == nil || r.plan.Residual.Write.Insert != nil)
+	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps, strict: strict}
 	return t, nil
 }
 
@@ -238,8 +241,6 @@ func (t *tableLoad) row(values [][]byte) error {
 		case -1:
 			t.values[i] = nil
 		case -2:
-		case span[1]:
-			t.values[i] = emptyValue // a part of no bytes of no memory would be NULL
 		default:
 			t.values[i] = t.text[span[0]:span[1]:span[1]]
 		}
@@ -249,9 +250,6 @@ func (t *tableLoad) row(values [][]byte) error {
 	}
 	return t.into.Row(t.values)
 }
-
-// emptyValue is a value that is there and has no bytes.
-var emptyValue = []byte{}
 
 // errRowLocked says that a row has a cell whose key is not here.
 var errRowLocked = errors.New("a cell of the row is locked")

@@ -19,7 +19,8 @@ var rowsText = map[migrate.Act]struct{ short, long string }{
 	migrate.Encrypt: {"Seal the rows", `Seals the plaintext in columns that prepare has made ready: without --owner in columns
 under service keys, and for tables with away: accept in those under user keys, to
 the owners' public keys; with --owner and --key-file in the rows of one owner; with --key-file alone in tables
-under user keys that have no owner column.
+under user keys that have no owner column. While latchkey serve runs, it seals the
+rows of each owner who unlocks.
 
 Rows are written in small transactions, each under its lock. What an application
 writes meanwhile wins; rows that it has locked come later.`},
