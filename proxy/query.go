@@ -192,6 +192,9 @@ func (x *executor) unscanned(text []byte, offset int) error {
 	if holdsKeyText(text) {
 		return x.refuse(errKeyLiteral)
 	}
+	if len(x.kept.byName) > 0 && bytes.IndexByte(text, '@') >= 0 {
+		return x.refuse(errDynamicVariable)
+	}
 	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
 	if err != nil {
 		return x.refuse(err)

@@ -265,7 +265,7 @@ func (s *rowStore) met(t *writtenTable, list string, row func(i int, values [][]
 					" WHERE "+condition+" FOR UPDATE)")
 			}
 		}
-		for some := range slices.Chunk(selects, maxStoredRows) {
+		for some := range slices.Chunk(selects, maxScannedRows) {
 			head := storeHead + ",character_set_results=utf8mb4,sql_select_limit=" + strconv.FormatUint(math.MaxUint64, 10) + " FOR "
 			if err := s.metSome(t, head+strings.Join(some, " UNION ALL "), row); err != nil {
 				return err
@@ -473,11 +473,10 @@ func (s *rowStore) addedRow(t *writtenTable, row *changedRow) ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		value, err := s.value(t, &in.Columns[i], &row.values[i], row.owner)
-		if err != nil {
+		var err error
+		if b, err = s.value(b, t, &in.Columns[i], &row.values[i], row.owner); err != nil {
 			return nil, err
 		}
-		b = append(b, value...)
 	}
 	return append(b, ')'), nil
 }

@@ -76,10 +76,16 @@ func (r *residual) load(l *rewrite.Load) error {
 		return err
 	}
 	defer t.finish()
+	fetched := false
+	defer func() {
+		if !fetched {
+			t.into.Abort()
+		}
+	}()
 	if err := t.fetch(); err != nil {
-		t.into.Abort()
 		return err
 	}
+	fetched = true
 	return r.inside(t.into.Close())
 }
 
