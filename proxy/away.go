@@ -420,7 +420,7 @@ func (s *settler) appendRows(rows []awayRow) {
 func (s *settler) appendCells(r awayRow) {
 	first := true
 	for i, c := range s.table.Columns {
-		if !slices.Contains(s.table.Searched, c) || len(r.cells[i]) == 0 {
+		if _, plain := plaintextOf(c, r.cells[i]); plain || !slices.Contains(s.table.Searched, c) || len(r.cells[i]) == 0 {
 			continue
 		}
 		if !first {

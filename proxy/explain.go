@@ -39,6 +39,13 @@ func explainTable(plan *rewrite.ResidualPlan) *table {
 
 // explainResidual answers EXPLAIN of a residual statement. Nothing is fetched.
 func (x *executor) explainResidual(r *residual) (ok bool, err error) {
-	err = x.answerTable(explainTable(r.plan.Residual), r.execute != nil, r.more)
+	t := explainTable(r.plan.Residual)
+	// A query of a table, even of a derived one, ends the warnings of the statement before it.
+	if err := x.side([]byte("SELECT 1 FROM (SELECT 1) lk"), nil, func([][]byte) error { return nil }); err != nil {
+		return false, x.refuse(err)
+	}
+	x.diagnostics.answered(uint64(len(t.rows)))
+	x.area = diagnosticsArea{merged: true}
+	err = x.answerTable(t, r.execute != nil, r.more)
 	return err == nil, err
 }

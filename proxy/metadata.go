@@ -62,7 +62,7 @@ type definitionsKey [sha256.Size]byte
 // reply of the backend is being read, so nothing more can be asked of the session.
 func (x *executor) definitionsOf(st *rewrite.Statement, snapshot *Snapshot, preparing bool) []wire.Column {
 	text := st.Span(0, st.Len()-1)
-	if x.env.Evaluator == nil || text == nil {
+	if x.env.Evaluator == nil || text == nil || st.Versioned() {
 		return nil
 	}
 	cache, key := x.env.Schema.tables.definitions, x.definitionsKey(text, snapshot, preparing)

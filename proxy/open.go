@@ -18,6 +18,8 @@ type opener struct {
 	caps   wire.Capabilities
 	// binary says that rows are those of the binary protocol.
 	binary bool
+	// strict says that a cell whose key is not here is an error whatever its column says.
+	strict bool
 	// outputs is what the plan says about each result column; nil when it opens none, and every column then passes if it
 	// comes from no protected column.
 	outputs []rewrite.Output
@@ -317,10 +319,11 @@ func (c *openColumn) wipeAway() {
 
 // locked gives what the policy says a reader without the key gets.
 func (o *opener) locked(c *openColumn) (canonical []byte, null bool, err error) {
-	switch c.column.Locked.Mode {
-	case rewrite.LockedNull:
+	switch mode := c.column.Locked.Mode; {
+	case o.strict:
+	case mode == rewrite.LockedNull:
 		return nil, true, nil
-	case rewrite.LockedText:
+	case mode == rewrite.LockedText:
 		if c.locked == nil {
 			in := logical.Input{Kind: logical.InputString, Bytes: []byte(c.column.Locked.Text), Charset: "utf8mb4"}
 			if c.locked, err = c.column.Type.Canonical([]byte{}, in, o.conv); err != nil {

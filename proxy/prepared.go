@@ -688,6 +688,10 @@ func (x *executor) executeSealed(s *preparedStatement, e *wire.Execute, snapshot
 	}
 	defer push.drop()
 	request, v, err := x.renderExecute(s, e, snapshot)
+	if plan := x.finishInstead(err, &s.st, &s.facts, snapshot); plan != nil {
+		_, err := x.runResidual(&residual{x: x, st: &s.st, plan: plan, snapshot: snapshot, to: len(s.st.SQL()), execute: e, charset: s.charset})
+		return err
+	}
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ type executor struct {
 	keys keyset
 	// ringUsed is when a statement last ran.
 	ringUsed time.Time
+	// converting is the conversion of the owners' rows in the background.
+	converting ownerRun
 
 	facts       facts
 	diagnostics diagnostics
@@ -190,6 +192,9 @@ func (x *executor) unscanned(text []byte, offset int) error {
 	if holdsKeyText(text) {
 		return x.refuse(errKeyLiteral)
 	}
+	if len(x.kept.byName) > 0 && bytes.IndexByte(text, '@') >= 0 {
+		return x.refuse(errDynamicVariable)
+	}
 	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
 	if err != nil {
 		return x.refuse(err)
@@ -325,6 +330,10 @@ func (x *executor) sealed(j *job) (ok bool, err error) {
 		return false, x.refuse(err)
 	}
 	text, err := x.renderQuery(j)
+	if plan := x.finishInstead(err, j.st, &x.facts.Facts, j.snapshot); plan != nil {
+		j.plan = plan
+		return x.residual(j)
+	}
 	if err != nil {
 		return false, x.refuse(err)
 	}
@@ -337,6 +346,20 @@ func (x *executor) sealed(j *job) (ok bool, err error) {
 		push.apply(x)
 	}
 	return ok, err
+}
+
+// finishInstead gives the plan by which the evaluator finishes a statement that could not be rendered because it searches for a value
+// without a tag; nil where that is not so, or not possible.
+func (x *executor) finishInstead(err error, st *rewrite.Statement, f *rewrite.Facts, snapshot *Snapshot) *rewrite.Plan {
+	var unsearchable *unsearchableError
+	if x.env.Evaluator == nil || !errors.As(err, &unsearchable) {
+		return nil
+	}
+	plan, err := snapshot.Planner.PlanFinished(st, f, x.kept.names)
+	if err != nil {
+		return nil
+	}
+	return plan
 }
 
 // renderQuery writes the text that carries out a sealed statement. What it reads first, it reads on the same backend

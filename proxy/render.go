@@ -442,7 +442,7 @@ func (r *renderer) rangeTerm(p *rewrite.Piece, value *rewrite.Value, token int, 
 	op, err := r.vals.operand(value, token)
 	switch {
 	case err != nil:
-		return r.valueFault(p.Column, err)
+		return &unsearchableError{r.valueFault(p.Column, err)}
 	case op.dflt:
 		return errOperand
 	case op.null:
@@ -451,7 +451,7 @@ func (r *renderer) rangeTerm(p *rewrite.Piece, value *rewrite.Value, token int, 
 	}
 	canonical, match, err := p.Column.Type.Operand(r.canonical[:0], op.in, r.conv)
 	if err != nil {
-		return errConversion(p.Column, err)
+		return &unsearchableError{errConversion(p.Column, err)}
 	}
 	r.canonical = canonical[:0]
 	defer clear(canonical)
@@ -477,6 +477,12 @@ func (r *renderer) rangeTerm(p *rewrite.Piece, value *rewrite.Value, token int, 
 	}
 	return nil
 }
+
+// unsearchableError is for a value of which no tag can say which rows equal it.
+type unsearchableError struct{ error }
+
+// Unwrap gives the error that the client gets where the statement cannot be finished in another way.
+func (e *unsearchableError) Unwrap() error { return e.error }
 
 // unboundTerm renders as many ranges as an execution under the present keyring would have.
 func (r *renderer) unboundTerm(p *rewrite.Piece, terms *int) error {

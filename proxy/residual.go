@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -53,6 +54,9 @@ func (x *executor) residual(j *job) (ok bool, err error) {
 
 // runResidual carries out a residual statement and tells the client of what goes wrong.
 func (x *executor) runResidual(r *residual) (ok bool, err error) {
+	if r.st.Versioned() {
+		return false, x.refuse(errVersioned)
+	}
 	if x.tablesLocked {
 		return false, x.refuse(newFault(codeNotPossible, "the statement computes over protected columns, which is not possible under LOCK TABLES; use a transaction"))
 	}
@@ -75,6 +79,9 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 	}
 	return r.answer()
 }
+
+// errVersioned is for a comment that the evaluator's server could read otherwise than the backend, when their versions differ.
+var errVersioned = newFault(codeNotUnderstood, "a statement that computes over protected columns has a comment for servers of a certain version; write it without")
 
 // followed notes what a statement that has succeeded means for residual statements.
 func (x *executor) followed(st *rewrite.Statement, plan *rewrite.Plan) {
@@ -195,21 +202,25 @@ func (r *residual) prepare() error {
 func (r *residual) timed() bool {
 	for i := range r.plan.Residual.Loads {
 		l := &r.plan.Residual.Loads[i]
-		for _, c := range l.Columns {
-			if isTimestamp(l.Table, &c) {
+		if w := r.plan.Residual.Write; w != nil && w.Insert != nil && !w.Insert.Duplicate && len(l.Fetch) == 0 {
+			if slices.ContainsFunc(w.Insert.Columns, func(c rewrite.WriteColumn) bool { return isTimestamp(l.Table, c.Name, c.Protected) }) {
 				return true
 			}
+			continue
+		}
+		if slices.ContainsFunc(l.Columns, func(c rewrite.LoadColumn) bool { return isTimestamp(l.Table, c.Name, c.Protected) }) {
+			return true
 		}
 	}
 	return false
 }
 
-// isTimestamp tells whether a loaded column is a TIMESTAMP.
-func isTimestamp(t *rewrite.Table, c *rewrite.LoadColumn) bool {
-	if c.Protected != nil {
-		return c.Protected.Type.Family() == logical.FamilyTimestamp
+// isTimestamp tells whether a column is a TIMESTAMP; protected is nil for a plain one.
+func isTimestamp(t *rewrite.Table, name string, protected *rewrite.Protected) bool {
+	if protected != nil {
+		return protected.Type.Family() == logical.FamilyTimestamp
 	}
-	column := t.Column(c.Name)
+	column := t.Column(name)
 	return column != nil && column.DataType == "timestamp"
 }
 

@@ -60,7 +60,7 @@ func (w *writeBack) readChanges() error {
 func (w *writeBack) count() {
 	end := &w.held.end
 	m := updateCounts.FindSubmatch(end.Info)
-	if w.r.plan.Residual.Write.Delete || m == nil {
+	if w.r.plan.Residual.Write.Delete || w.r.plan.Residual.Write.Insert != nil || m == nil {
 		return
 	}
 	changed := 0
@@ -84,7 +84,7 @@ func (t *writtenTable) changesQuery(removed bool) (string, error) {
 		}
 		list = append(list, key)
 	}
-	list = append(list, t.ownerText("b"))
+	list = append(list, t.ownerText("b"), t.ownerText("n"))
 	for _, c := range t.plan.Columns {
 		now, err := t.readBack("n", c.Name)
 		if err != nil {
@@ -153,7 +153,7 @@ func (t *writtenTable) ownerOf(value []byte) rowOwner {
 
 // changedRow takes one row of the query.
 func (w *writeBack) changedRow(t *writtenTable, values [][]byte) error {
-	if len(values) != 2+len(t.plan.Key)+2*len(t.plan.Columns) {
+	if len(values) != 3+len(t.plan.Key)+2*len(t.plan.Columns) {
 		return errOrigin
 	}
 	number, err := strconv.Atoi(string(values[0]))
@@ -173,9 +173,20 @@ func (w *writeBack) changedRow(t *writtenTable, values [][]byte) error {
 		row.key = append(row.key, literal)
 	}
 	row.owner = t.ownerOf(values[len(t.plan.Key)])
-	values = values[len(t.plan.Key)+1:]
+	moved := false
+	if t.plan.Moves {
+		was := row.owner
+		row.owner = t.ownerOf(values[len(t.plan.Key)+1])
+		moved = row.owner != was
+	}
+	values = values[len(t.plan.Key)+2:]
 	for i := range t.plan.Columns {
-		v, err := w.changedValue(&t.plan.Columns[i], values[2*i], values[2*i+1])
+		c := &t.plan.Columns[i]
+		differs := values[2*i]
+		if moved && c.Protected != nil && c.Protected.ServiceKey == "" && c.Protected.Owner != "" {
+			differs = []byte("1") // a cell that is sealed anew
+		}
+		v, err := w.changedValue(c, differs, values[2*i+1])
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"latchkey/proxy/wire"
 	"latchkey/rewrite"
@@ -32,6 +33,133 @@ func (w *writeBack) alone() bool {
 	return true
 }
 
+// duplicate carries out ON DUPLICATE KEY UPDATE up to the point where the rows are known. The statement first runs for the values of
+// its rows alone; the rows that are there under one of their keys are locked and loaded, and then it runs again over these.
+func (w *writeBack) duplicate() error {
+	for _, step := range []func() error{w.compute, w.readRows, w.collide, w.compute, w.readChanges, w.readRows} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collide puts the rows that are there under a key of a new row in the place of the new rows.
+func (w *writeBack) collide() error {
+	r, t := w.r, w.targets[0]
+	s := w.newStore()
+	defer s.finish()
+	if err := s.weigh(); err != nil {
+		return err
+	}
+	name := quoteName(t.load.Table.Database) + "." + quoteName(t.load.Table.Name)
+	definition, err := rewrite.EvaluatorInto(t.load.Table, t.plan, t.number, true)
+	if err != nil {
+		return err
+	}
+	for _, stmt := range []string{loadMode + r.mirror.thread, "DROP TEMPORARY TABLE " + name, "CREATE TEMPORARY TABLE " + name + " " + definition + w.countFrom(t)} {
+		if _, err := r.conn.Exec(r.ctx, stmt); err != nil {
+			return r.inside(err)
+		}
+	}
+	if err := s.loadMet(t); err != nil {
+		return err
+	}
+	w.forget()
+	if err := w.copyLoaded(); err != nil {
+		return err
+	}
+	if err := r.mirror.applyZone(r.ctx, r.conn); err != nil {
+		return err
+	}
+	return r.mirror.apply(r.ctx, r.conn)
+}
+
+// forget drops what the statement has come to so far.
+func (w *writeBack) forget() {
+	w.wipe()
+	w.held, w.bytes, w.targets[0].added = heldReply{}, 0, nil
+}
+
+// loadMet loads the rows that are there under a key of a new row, each once. Points in time are in UTC on both sides.
+func (s *rowStore) loadMet(t *writtenTable) error {
+	r := s.w.r
+	load, err := r.newLoad(t.load)
+	if err != nil {
+		return err
+	}
+	defer load.finish()
+	load.binary, load.conv.TimeZone = false, time.UTC
+	var list []string
+	for _, c := range t.load.Columns {
+		text := quoteName(c.Name)
+		if column := t.load.Table.Column(c.Name); c.Protected == nil && plainKindOf(column) == plainFloat {
+			text += "+0e0" // its text has fewer digits
+		}
+		list = append(list, text)
+	}
+	load.defined = make([]columnKind, len(list))
+	seen := make(map[string]bool)
+	err = s.met(t, strings.Join(list, ","), func(_ int, values [][]byte) error {
+		if len(values) != len(list) {
+			return errOrigin
+		}
+		key := ""
+		for i, c := range t.load.Columns {
+			if counter := r.plan.Residual.Write.Insert.Counter; counter != "" && c.Name == counter {
+				s.w.countBehind(values[i])
+			}
+			if slices.Contains(t.plan.Key, c.Name) {
+				key += strconv.Itoa(len(values[i])) + ":" + string(values[i])
+			}
+		}
+		if seen[key] {
+			return nil
+		}
+		seen[key] = true
+		return load.row(values)
+	})
+	if err != nil {
+		load.into.Abort()
+		return err
+	}
+	if err := r.inside(load.into.Close()); err != nil {
+		return err
+	}
+	if r.spent.locked > 0 {
+		return r.lockedRows()
+	}
+	return nil
+}
+
+// countFrom makes the evaluator count new rows from a number that none of the statement's own has.
+func (w *writeBack) countFrom(t *writtenTable) (option string) {
+	in := w.r.plan.Residual.Write.Insert
+	if in.Counter == "" {
+		return ""
+	}
+	w.countedFrom = 1
+	if at := columnAt(in.Columns, in.Counter); at >= 0 {
+		for i := range t.added {
+			w.countBehind(t.added[i].values[at].value)
+		}
+	}
+	return " AUTO_INCREMENT=" + strconv.FormatUint(w.countedFrom, 10)
+}
+
+// countBehind notes a number that the evaluator will not count.
+func (w *writeBack) countBehind(value []byte) {
+	if n, err := strconv.ParseUint(string(value), 10, 64); err == nil && n < math.MaxUint64 {
+		w.countedFrom = max(w.countedFrom, n+1)
+	}
+}
+
+// isCounted tells whether a number is one that the evaluator has counted: the backend will count another.
+func (w *writeBack) isCounted(value []byte) bool {
+	n, err := strconv.ParseUint(string(value), 10, 64)
+	return err == nil && w.countedFrom > 0 && n >= w.countedFrom
+}
+
 // inTransaction tells whether what has been written can still be taken back.
 func (w *writeBack) inTransaction() bool {
 	status := w.r.x.session.status
@@ -54,7 +182,7 @@ func (w *writeBack) readRows() error {
 	}
 	number := "n." + quoteName(t.number)
 	query := "SELECT " + strings.Join(list, ",") + " FROM " + quoteName(t.load.Table.Database) + "." + quoteName(t.load.Table.Name) +
-		" AS n WHERE " + number + ">" + strconv.Itoa(t.loaded) + " ORDER BY " + number
+		" AS n WHERE " + number + " NOT BETWEEN 1 AND " + strconv.Itoa(t.loaded) + " ORDER BY " + number
 	err := r.conn.Each(r.ctx, query, func(values [][]byte) error { return w.addedRow(t, in, values) })
 	return r.inside(err)
 }
@@ -72,6 +200,9 @@ func (w *writeBack) addedRow(t *writtenTable, in *rewrite.ResidualInsert, values
 		v, err := w.changedValue(&in.Columns[i], []byte("1"), values[1+i])
 		if err != nil {
 			return err
+		}
+		if in.Columns[i].Name == in.Counter && w.isCounted(v.value) {
+			v.null, v.value = true, nil
 		}
 		row.values = append(row.values, v)
 	}
@@ -134,8 +265,9 @@ func (s *rowStore) met(t *writtenTable, list string, row func(i int, values [][]
 					" WHERE "+condition+" FOR UPDATE)")
 			}
 		}
-		for some := range slices.Chunk(selects, maxStoredRows) {
-			if err := s.metSome(t, storeHead+" FOR "+strings.Join(some, " UNION ALL "), row); err != nil {
+		for some := range slices.Chunk(selects, maxScannedRows) {
+			head := storeHead + ",character_set_results=utf8mb4,sql_select_limit=" + strconv.FormatUint(math.MaxUint64, 10) + " FOR "
+			if err := s.metSome(t, head+strings.Join(some, " UNION ALL "), row); err != nil {
 				return err
 			}
 		}
@@ -341,11 +473,10 @@ func (s *rowStore) addedRow(t *writtenTable, row *changedRow) ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		value, err := s.value(t, &in.Columns[i], &row.values[i], row.owner)
-		if err != nil {
+		var err error
+		if b, err = s.value(b, t, &in.Columns[i], &row.values[i], row.owner); err != nil {
 			return nil, err
 		}
-		b = append(b, value...)
 	}
 	return append(b, ')'), nil
 }
@@ -404,6 +535,20 @@ func (s *rowStore) counts(in *rewrite.ResidualInsert) bool {
 	return false
 }
 
+// tellLastID makes LAST_INSERT_ID() of the session say what the statement has set it to.
+func (w *writeBack) tellLastID() error {
+	in, id := w.r.plan.Residual.Write.Insert, w.held.end.LastInsertID
+	switch {
+	case !in.LastID || id == 0:
+		return nil
+	case w.countedFrom > 0 && id >= w.countedFrom && !w.added.counted:
+		return newFault(codeNotPossible, "%s: the statement sets LAST_INSERT_ID() by a row that it adds itself; write the rows one by one", w.targets[0].load.Table)
+	case w.countedFrom > 0 && id >= w.countedFrom:
+		return nil
+	}
+	return w.r.x.sideExec([]byte("SELECT LAST_INSERT_ID(" + strconv.FormatUint(id, 10) + ")"))
+}
+
 // addedRows is what the backend has said of the new rows.
 type addedRows struct {
 	rows, duplicates, id uint64
@@ -417,9 +562,12 @@ func (w *writeBack) counted() {
 	if in == nil {
 		return
 	}
-	if !in.Duplicate {
+	switch {
+	case !in.Duplicate:
 		end.AffectedRows, end.LastInsertID = w.added.rows, w.added.id
 		w.held.rowCount = int64(w.added.rows)
+	case w.countedFrom > 0 && end.LastInsertID >= w.countedFrom:
+		end.LastInsertID = w.added.id
 	}
 	end.Warnings = uint16(min(w.held.warnings.total, math.MaxUint16))
 	if m := updateCounts.FindSubmatch(end.Info); m != nil {

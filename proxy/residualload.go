@@ -42,8 +42,8 @@ type columnKind struct {
 	timestamp bool
 }
 
-// load fetches, opens and loads the rows of one table.
-func (r *residual) load(l *rewrite.Load) error {
+// newLoad starts loading rows of one table. The caller finishes it.
+func (r *residual) newLoad(l *rewrite.Load) (*tableLoad, error) {
 	x := r.x
 	names := make([]string, len(l.Columns))
 	for i, c := range l.Columns {
@@ -55,20 +55,38 @@ func (r *residual) load(l *rewrite.Load) error {
 	}
 	into, err := r.conn.Load(r.ctx, l.Table.Database, l.Table.Name, names)
 	if err != nil {
-		return r.inside(err)
+		return nil, r.inside(err)
 	}
 	t := &tableLoad{r: r, load: l, into: into, target: target, binary: r.execute != nil || fetchesFloat(l)}
 	// Never nil: a piece of it is a value, and nil would be NULL where the text is empty.
 	t.text = make([]byte, 0, 256)
 	t.conv = x.facts.conv
 	t.conv.ResultsCharset, t.conv.ResultsCollation = "utf8mb4", collationUTF8MB4
-	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps}
-	defer t.finish()
-	if err := t.fetch(); err != nil {
-		into.Abort()
+	// What stands for a cell that cannot be opened must not come to be stored: rows of the tables that the statement changes are
+	// looked at one by one, see rowLoaded.
+	strict := r.write != nil && (t.target == nil || r.plan.Residual.Write.Insert != nil)
+	t.open = &opener{keys: &x.keys, conv: &t.conv, schema: r.snapshot.Schema, caps: x.caps, strict: strict}
+	return t, nil
+}
+
+// load fetches, opens and loads the rows of one table.
+func (r *residual) load(l *rewrite.Load) error {
+	t, err := r.newLoad(l)
+	if err != nil {
 		return err
 	}
-	return r.inside(into.Close())
+	defer t.finish()
+	fetched := false
+	defer func() {
+		if !fetched {
+			t.into.Abort()
+		}
+	}()
+	if err := t.fetch(); err != nil {
+		return err
+	}
+	fetched = true
+	return r.inside(t.into.Close())
 }
 
 // finish counts and wipes.
@@ -172,7 +190,7 @@ func (t *tableLoad) define(i int, d *wire.Column) {
 		t.wrong = errOrigin
 	}
 	t.defined = append(t.defined, columnKind{kind: d.Type, unsigned: d.Flags&wire.FlagUnsigned != 0, decimals: d.Decimals,
-		timestamp: isTimestamp(t.load.Table, c)})
+		timestamp: isTimestamp(t.load.Table, c.Name, c.Protected)})
 }
 
 // row opens a row and hands it to the evaluator.
@@ -229,8 +247,6 @@ func (t *tableLoad) row(values [][]byte) error {
 		case -1:
 			t.values[i] = nil
 		case -2:
-		case span[1]:
-			t.values[i] = emptyValue // a part of no bytes of no memory would be NULL
 		default:
 			t.values[i] = t.text[span[0]:span[1]:span[1]]
 		}
@@ -240,9 +256,6 @@ func (t *tableLoad) row(values [][]byte) error {
 	}
 	return t.into.Row(t.values)
 }
-
-// emptyValue is a value that is there and has no bytes.
-var emptyValue = []byte{}
 
 // errRowLocked says that a row has a cell whose key is not here.
 var errRowLocked = errors.New("a cell of the row is locked")

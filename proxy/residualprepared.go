@@ -11,6 +11,9 @@ import (
 // prepareResidual answers COM_STMT_PREPARE of a residual statement: what it will answer is known from the logical schema
 // alone. The backend prepares nothing.
 func (x *executor) prepareResidual(s *preparedStatement) error {
+	if s.st.Versioned() {
+		return x.refuse(errVersioned)
+	}
 	var columns []wire.Column
 	var err error
 	params := s.params

@@ -25,6 +25,8 @@ type writeBack struct {
 	held        heldReply
 	// added is what the backend has said of new rows.
 	added addedRows
+	// countedFrom is the first number that the evaluator gives to an AUTO_INCREMENT column; 0 when it gives none.
+	countedFrom uint64
 	// bytes is how much plaintext of changed rows is held.
 	bytes int64
 }
@@ -104,11 +106,14 @@ func (w *writeBack) carryOut() error {
 	if err := w.r.x.keys.writable(w.r.plan.Writes); err != nil {
 		return err
 	}
-	read := w.readChanges
-	if w.r.plan.Residual.Write.Insert != nil {
-		read = w.readRows
+	steps := []func() error{w.r.prepare, w.compute, w.readChanges, w.store, w.commit}
+	switch in := w.r.plan.Residual.Write.Insert; {
+	case in != nil && in.Duplicate:
+		steps = []func() error{w.r.prepare, w.duplicate, w.store, w.tellLastID, w.commit}
+	case in != nil:
+		steps = []func() error{w.r.prepare, w.compute, w.readRows, w.store, w.commit}
 	}
-	for _, step := range []func() error{w.r.prepare, w.compute, read, w.store, w.commit} {
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
@@ -198,6 +203,11 @@ func (w *writeBack) loaded() error {
 	if w == nil || w.r.plan.Residual.Write.Insert != nil {
 		return nil
 	}
+	return w.copyLoaded()
+}
+
+// copyLoaded copies the rows of the targets as they were loaded.
+func (w *writeBack) copyLoaded() error {
 	r := w.r
 	for _, t := range w.targets {
 		database := quoteName(t.load.Table.Database) + "."

@@ -45,6 +45,10 @@ func Alters(s *Schema, p *Policy, o AlterOptions) []Alter {
 		} else {
 			a.notes = append(a.notes, a.dropped...)
 		}
+		if o.Finish && len(a.clauses) > 0 {
+			// Without it MariaDB neither judges the rows that are there by a new CHECK of a column nor writes the table anew.
+			a.clauses = append(a.clauses, "ALGORITHM=COPY")
+		}
 		alter := Alter{Database: t.Database, Table: t.Name}
 		for _, note := range a.notes {
 			alter.Notes = append(alter.Notes, oneLine(note))

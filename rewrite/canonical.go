@@ -190,7 +190,20 @@ func (c *canonicalizer) clause(p, to int) (int, error) {
 	if !c.isDML {
 		return p, nil
 	}
+	if c.isOp(p, OpRightParen) && c.is(p+1, KwWithin) && c.is(p+2, KwGroup) && c.isOp(p+3, OpLeftParen) && c.is(p+4, KwOrder) && c.is(p+5, KwBy) {
+		// PERCENTILE_CONT(x) WITHIN GROUP (ORDER BY y) is written as JSON_OBJECTAGG(x, y).
+		c.out.WriteString(" , ")
+		return p + 6, nil
+	}
 	switch c.token(p).Keyword() {
+	case KwJsonTable:
+		if c.isOp(p+1, OpLeftParen) {
+			return c.jsonTable(p)
+		}
+	case KwAsc, KwDesc:
+		if n := len(c.parens); n > 0 && c.isOp(p+1, OpRightParen) && (c.is(c.parens[n-1]-1, KwPercentileCont) || c.is(c.parens[n-1]-1, KwPercentileDisc)) {
+			return p + 1, nil
+		}
 	case KwInto:
 		if c.verb == KwSelect || c.verb == KwWith {
 			return c.into(p, to)
@@ -205,6 +218,9 @@ func (c *canonicalizer) clause(p, to int) (int, error) {
 			return c.fetch(p + 2)
 		}
 	case KwLimit:
+		if n := len(c.parens); n > 0 && c.listsValues(c.parens[n-1]-1) {
+			return c.match(c.parens[n-1]), nil
+		}
 		if c.is(p+1, KwRows) && c.is(p+2, KwExamined) {
 			c.cut |= CutRowsExamined
 			return p + 4, nil
@@ -245,6 +261,44 @@ func (c *canonicalizer) clause(p, to int) (int, error) {
 		}
 	}
 	return p, nil
+}
+
+// listsValues reports whether the word at p is an aggregate function with an ORDER BY and a LIMIT of its own.
+func (c *canonicalizer) listsValues(p int) bool {
+	return c.is(p, KwGroupConcat) || c.token(p).Kind == TokWord && strings.EqualFold(string(c.text(p)), "JSON_ARRAYAGG")
+}
+
+// jsonTable writes JSON_TABLE(document, path COLUMNS (...)) at p as (SELECT document), which names the same columns of other
+// tables, and gives the position after it. The names of its own columns are lost.
+func (c *canonicalizer) jsonTable(p int) (int, error) {
+	end := c.match(p + 1)
+	if end < 0 {
+		return p, ErrNotParsed
+	}
+	comma := p + 2
+	for comma < end && !c.isOp(comma, OpComma) {
+		if c.isOp(comma, OpLeftParen) {
+			if comma = c.match(comma); comma < 0 {
+				return p, ErrNotParsed
+			}
+		}
+		comma++
+	}
+	path := comma + 1
+	for c.token(path).Kind == TokString || c.token(path).Kind == TokIntroducer || c.token(path).Kind == TokNational {
+		path++
+	}
+	if comma >= end || path == comma+1 || !c.is(path, KwColumns) {
+		return p, nil // a table or column of that name
+	}
+	c.cut |= CutJSONTable
+	c.begin(p)
+	c.out.WriteString("( SELECT ")
+	if err := c.write(p+2, comma); err != nil {
+		return p, err
+	}
+	c.out.WriteString(" )")
+	return end + 1, nil
 }
 
 // isHint reports whether FOR at p belongs to an index hint: USE INDEX FOR JOIN.
@@ -468,6 +522,8 @@ func (c *canonicalizer) word(p int) (int, error) {
 		return c.put(p, "NULL"), nil
 	case k == KwDuplicate && c.is(p-1, KwOn):
 		c.onDup = true
+	case c.isDML && c.isOp(p+1, OpLeftParen) && serverAggregates[strings.ToUpper(text)] != "":
+		text = serverAggregates[strings.ToUpper(text)]
 	case k == KwValue && c.onDup && c.isOp(p+1, OpLeftParen):
 		text = "VALUES"
 	}
@@ -481,6 +537,10 @@ func (c *canonicalizer) word(p int) (int, error) {
 	}
 	return c.put(p, text), nil
 }
+
+// serverAggregates are aggregate functions of which the parser does not know the name or what may stand in their parentheses, each
+// with one that takes the same.
+var serverAggregates = map[string]string{"MEDIAN": "AVG", "PERCENTILE_CONT": "JSON_OBJECTAGG", "PERCENTILE_DISC": "JSON_OBJECTAGG", "JSON_ARRAYAGG": "GROUP_CONCAT"}
 
 // isPlainName reports whether a name is made of ASCII letters, digits and underscores.
 func isPlainName(name string) bool {

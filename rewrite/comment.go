@@ -57,6 +57,7 @@ func (t *tokenizer) comment() bool {
 		digits++
 	}
 	if digits >= 5 {
+		t.s.versioned = t.s.versioned || version >= firstMariaDB
 		// 50700 to 99999 are versions of MySQL whose syntax MariaDB does not follow.
 		if version > t.s.version || !mariadb && 50700 <= version && version <= 99999 {
 			return t.closeComment(true)
@@ -66,6 +67,9 @@ func (t *tokenizer) comment() bool {
 	t.inExecutable = true
 	return true
 }
+
+// firstMariaDB is the first version of an executable comment about which two servers of now can be of two minds.
+const firstMariaDB = 100000
 
 // closeComment passes the rest of a comment that does not count. Within a versioned one, one level of /* */ is allowed.
 func (t *tokenizer) closeComment(nested bool) bool {

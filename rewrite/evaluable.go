@@ -54,7 +54,7 @@ var functions = makeFunctions(map[funcKind]string{
 	funcLocal: `rand uuid uuid_short sys_guid sysdate random_bytes values value default database schema
 		count sum avg min max std stddev stddev_pop stddev_samp var_pop var_samp variance bit_and bit_or bit_xor group_concat
 		json_arrayagg json_objectagg row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value
-		nth_value median percentile_cont percentile_disc`,
+		nth_value median percentile_cont percentile_disc json_table`,
 })
 
 func makeFunctions(kinds map[funcKind]string) map[string]funcKind {
@@ -72,7 +72,7 @@ var opensList = makeWords(`all and any as between binary both by case decimal de
 	exists except float for from group having in index inner intersect is join key like limit not nchar on or
 	order outer over partition regexp rlike row select set signed some straight_join then union unsigned using when where
 	window with xor cross natural lateral datetime char varchar integer int distinctrow escape collate offset rows unbounded
-	sounds separator within`)
+	sounds separator within columns`)
 
 func makeWords(words string) map[string]bool {
 	all := map[string]bool{}
@@ -202,8 +202,16 @@ func (b *builder) insertedName(i int) bool {
 // client's. With an argument it sets the value.
 func (b *builder) mirroredID(i int) bool {
 	_, query := b.parsed.Node.(ast.ResultSetNode)
-	_, insert := b.parsed.Node.(*ast.InsertStmt)
-	return (query || insert) && FoldName(b.st.Name(i)) == "last_insert_id" && b.st.IsOp(i+2, OpRightParen)
+	insert, _ := b.parsed.Node.(*ast.InsertStmt)
+	if (!query && insert == nil) || FoldName(b.st.Name(i)) != "last_insert_id" {
+		return false
+	}
+	if insert != nil {
+		if at := b.lastOnDuplicate(insert); at >= 0 && i > at {
+			return true // the planner of the INSERT judges the argument
+		}
+	}
+	return b.st.IsOp(i+2, OpRightParen)
 }
 
 // readsSystem notes `@@name`, `@@scope.name` and `@@scope.name.part` at a token.

@@ -198,8 +198,9 @@ func (t *Table) evaluatorKeys(use map[string]columnUse, all bool) (keys []string
 		default:
 			plain = true
 		}
-		if counting == "" && (all || use[index.Parts[0].Column] == columnLoaded) && index.Unique {
-			counting = index.Parts[0].Column
+		first := t.Column(index.Parts[0].Column)
+		if index.Unique && first != nil && first.AutoIncrement && (all || use[first.Name] == columnLoaded) {
+			counting = first.Name
 		}
 		keys = append(keys, kind+" ("+strings.Join(parts, ",")+")")
 	}

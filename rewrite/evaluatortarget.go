@@ -21,13 +21,18 @@ func EvaluatorInto(t *Table, target *WriteTarget, number string, meets bool) (st
 	if err != nil {
 		return "", err
 	}
-	return targetDefinition(t, target, number, definition), nil
+	definition = targetDefinition(t, target, number, definition)
+	if meets {
+		// With a column of varying length the engine compares rows column by column, as InnoDB does, and not the bytes under NULL.
+		definition = "(" + quoteName(number+" text") + " VARCHAR(1) INVISIBLE," + strings.TrimPrefix(definition, "(")
+	}
+	return definition, nil
 }
 
 // targetDefinition puts the number of the rows and the constraints in front of the columns.
 func targetDefinition(t *Table, target *WriteTarget, number, definition string) string {
 	var b strings.Builder
-	b.WriteString("(" + quoteName(number) + " BIGINT UNSIGNED NOT NULL DEFAULT (UUID_SHORT()) INVISIBLE UNIQUE KEY,")
+	b.WriteString("(" + quoteName(number) + " BIGINT UNSIGNED NOT NULL DEFAULT (UUID_SHORT()) INVISIBLE,KEY (" + quoteName(number) + "),")
 	for _, constraint := range target.Constraints {
 		name := constraint.Name
 		if constraint.OfColumn {

@@ -38,6 +38,7 @@ const (
 	CutLocking                         // FOR UPDATE, LOCK IN SHARE MODE, with WAIT, NOWAIT, SKIP LOCKED
 	CutOptions                         // SELECT options that only advise the optimizer or the query cache
 	CutSounds                          // SOUNDS LIKE, parsed as LIKE
+	CutJSONTable                       // JSON_TABLE, parsed as a derived table of its document
 )
 
 // Parsed is a statement as the TiDB parser sees it. It is used while one plan is made and refers to its Statement.

@@ -90,7 +90,7 @@ func testTable(t testing.TB, s *Schema, database, name string, columns ...string
 }
 
 func unique(name string, parts ...IndexPart) *Index {
-	return &Index{Name: name, Unique: true, Parts: parts}
+	return &Index{Name: name, Unique: true, Kind: "BTREE", Parts: parts}
 }
 
 // testSchema is the schema of the golden plans.
@@ -302,6 +302,9 @@ func describeRest(st *Statement, plan *Plan) string {
 					if c.Protected != nil {
 						out.WriteString("={sealed}")
 					}
+				}
+				if w.Insert != nil {
+					out.WriteString(describeInsert(w.Insert))
 				}
 				for _, c := range target.Constraints {
 					out.WriteString(" check " + c.Name)
@@ -538,4 +541,25 @@ func TestTriggersTouch(t *testing.T) {
 			t.Errorf("trigger %s: %s want refused %t", body, got, want)
 		}
 	}
+}
+
+// describeInsert writes what a residual INSERT writes.
+func describeInsert(in *ResidualInsert) string {
+	text := " rows"
+	if in.Replace {
+		text = " replaced rows"
+	}
+	for _, c := range in.Columns {
+		text += " " + c.Name
+		if c.Protected != nil {
+			text += "={sealed}"
+		}
+	}
+	if in.Counter != "" {
+		text += " counted " + in.Counter
+	}
+	for _, x := range in.Keys {
+		text += " met by " + x.Name
+	}
+	return text
 }

@@ -412,7 +412,11 @@ func (w *residualInserter) implied(c *Column) bool {
 	switch {
 	case c.Protected != nil:
 		return !c.Protected.Nullable && !c.Protected.Type.HasDefault
-	case c.Generated, c.AutoIncrement, c.Nullable, c.HasDefault:
+	case c.Generated:
+		return false
+	case c.OnUpdate && w.in.Duplicate:
+		return true // a row that the statement adds and changes
+	case c.AutoIncrement, c.Nullable, c.HasDefault:
 		return false
 	}
 	return !w.p.b.strict(w.of.table) || w.s.IgnoreErr
@@ -424,7 +428,7 @@ func (w *residualInserter) meets() error {
 		return nil
 	}
 	if w.in.Duplicate {
-		return notPossible(w.p.anyProtected(), "an expression in ON DUPLICATE KEY UPDATE", "compute the value in the application and write it")
+		return w.duplicate()
 	}
 	guards := false
 	for _, c := range w.of.table.Columns {
@@ -438,18 +442,6 @@ func (w *residualInserter) meets() error {
 		return nil
 	}
 	return w.keys()
-}
-
-// anyProtected gives a protected column of the statement.
-func (p *residualPlanner) anyProtected() *Protected {
-	for _, t := range p.tables {
-		for i := range t.table.Columns {
-			if prot := t.protected(i); prot != nil {
-				return prot
-			}
-		}
-	}
-	return &Protected{}
 }
 
 // keys notes the unique keys of the target.
@@ -466,15 +458,129 @@ func (w *residualInserter) keys() error {
 					"update the rows by their primary key")
 			}
 		}
+		if err := w.of.table.keyedWithPlaintext(x.Parts[0].Column); err != nil {
+			return err
+		}
 		w.in.Keys = append(w.in.Keys, x)
 	}
 	return nil
 }
 
+// duplicate plans ON DUPLICATE KEY UPDATE.
+func (w *residualInserter) duplicate() error {
+	t := w.of.table
+	if err := w.keys(); err != nil {
+		return err
+	}
+	key, err := writtenKey(t)
+	if err != nil {
+		return err
+	}
+	w.target.Key = key
+	defined, _, counting := t.evaluatorKeys(nil, true)
+	for _, x := range w.in.Keys {
+		if x.Name != primaryKey && !slices.ContainsFunc(defined, func(k string) bool { return strings.HasPrefix(k, "UNIQUE KEY "+quoteName(x.Name)+" (") }) ||
+			x.Name == primaryKey && !slices.ContainsFunc(defined, func(k string) bool { return strings.HasPrefix(k, "PRIMARY KEY (") }) || w.perOwner(x) {
+			return refuse(CodeNotPossible, t.String(), "the evaluator cannot tell which rows are the same by unique key "+x.Name, "update the rows by their primary key")
+		}
+	}
+	if w.in.Counter != "" && w.in.Counter != counting {
+		return refuse(CodeNotPossible, t.String(), "its AUTO_INCREMENT column is not the first of its unique keys", "update the rows by their primary key")
+	}
+	for _, a := range w.s.OnDuplicate {
+		if err := w.assigned(a); err != nil {
+			return err
+		}
+	}
+	w.target.moves(t)
+	return nil
+}
+
+// perOwner tells whether a unique key holds among the rows of each owner only.
+func (w *residualInserter) perOwner(x *Index) bool {
+	t := w.of.table
+	for _, part := range x.Parts {
+		c := t.Column(part.Column)
+		owner := ownerColumn(t, c.Protected.orNone())
+		if owner != nil && !slices.ContainsFunc(x.Parts, func(p IndexPart) bool { return p.Column == owner.Name }) {
+			return true
+		}
+	}
+	return false
+}
+
+// assigned notes one assignment of ON DUPLICATE KEY UPDATE.
+func (w *residualInserter) assigned(a *ast.Assignment) error {
+	t := w.of.table
+	c := t.Column(a.Column.Name.O)
+	if c == nil {
+		return notUnderstood("a column of ON DUPLICATE KEY UPDATE is not known", "")
+	}
+	last := &lastIDFinder{w: w}
+	if a.Expr.Accept(last); last.err != nil {
+		return last.err
+	}
+	if w.same(c, a.Expr) {
+		return nil
+	}
+	if err := w.target.assignable(t, c, a.Expr); err != nil {
+		return err
+	}
+	if err := w.value(c, a.Expr); err != nil {
+		return err
+	}
+	return w.target.assign(w.p.b, t, c)
+}
+
+// same tells whether an assignment leaves its column as it is.
+func (w *residualInserter) same(c *Column, e ast.ExprNode) bool {
+	switch x := unparen(e).(type) {
+	case *ast.ColumnNameExpr:
+		return w.of.table.Column(x.Name.Name.O) == c && (x.Name.Table.O != "" && len(w.of.uses) == 0 && w.p.mayName(w.of, x.Name) || x.Name.Table.O == "" && w.s.Select == nil)
+	case *ast.FuncCallExpr:
+		return isLastID(x) && w.same(c, x.Args[0])
+	case *ast.ValuesExpr:
+		// The row that is there was found by this value.
+		return len(w.in.Keys) == 1 && len(w.in.Keys[0].Parts) == 1 && w.in.Keys[0].Parts[0].Column == c.Name && c.whole() &&
+			w.of.table.Column(x.Column.Name.Name.O) == c
+	}
+	return false
+}
+
+// isLastID tells whether a function is LAST_INSERT_ID(value).
+func isLastID(x *ast.FuncCallExpr) bool { return x.FnName.L == "last_insert_id" && len(x.Args) == 1 }
+
+// lastIDFinder looks for LAST_INSERT_ID(value): the backend is told the value.
+type lastIDFinder struct {
+	w   *residualInserter
+	err error
+}
+
+// Enter implements ast.Visitor.
+func (v *lastIDFinder) Enter(n ast.Node) (ast.Node, bool) {
+	if x, ok := n.(*ast.FuncCallExpr); ok && isLastID(x) {
+		v.w.in.LastID = true
+		v.err = v.w.names.plain(x.Args[0])
+	}
+	return n, v.err != nil
+}
+
+// Leave implements ast.Visitor.
+func (v *lastIDFinder) Leave(n ast.Node) (ast.Node, bool) { return n, v.err == nil }
+
+// whole tells whether a column holds whole numbers.
+func (c *Column) whole() bool {
+	switch c.DataType {
+	case "tinyint", "smallint", "mediumint", "int", "bigint":
+		return c.Protected == nil
+	}
+	return false
+}
+
 // returning refuses RETURNING.
 func (w *residualInserter) returning() error {
 	if w.p.b.parsed.Returning != nil {
-		return notUnderstood("RETURNING of rows whose values are computed over protected columns", "select them afterwards")
+		return refuse(CodeNotPossible, w.of.table.String(), "RETURNING of rows whose values are computed over protected columns", "select them afterwards")
 	}
 	return nil
 }

@@ -30,8 +30,10 @@ type WriteTarget struct {
 	// Columns are those that an UPDATE assigns, in the order in which it does. Their new values are those that the evaluator
 	// has; what a column that is not protected gets depends on no protected one.
 	Columns []WriteColumn
-	// Owner is the column that says whose the rows with new cells are; empty when they have no owner.
+	// Owner is the column that says whose the rows with new cells are; empty when they have no owner. Moves says that the statement
+	// assigns it: Columns then has all that is sealed for the owner.
 	Owner string
+	Moves bool
 	// Constraints are the CHECKs over protected columns that the statement can break.
 	Constraints []*Constraint
 }
@@ -104,6 +106,17 @@ func (p *residualPlanner) residualUpdate(s *ast.UpdateStmt) error {
 			return err
 		}
 	}
+	for i := range p.r.Write.Targets {
+		t := &p.r.Write.Targets[i]
+		of := p.tables[t.Load]
+		t.moves(of.table)
+		for _, c := range t.Columns {
+			of.need[FoldName(c.Name)] = true
+		}
+		if t.Owner != "" {
+			of.need[FoldName(t.Owner)] = true
+		}
+	}
 	p.b.plan.Ignore = s.IgnoreErr
 	return nil
 }
@@ -118,42 +131,84 @@ func (p *residualPlanner) assigned(q *queryBlock, a *ast.Assignment) error {
 	if err != nil {
 		return err
 	}
-	name := u.of.table.String() + "." + c.Name
+	if err := t.assignable(u.of.table, c, a.Expr); err != nil {
+		return err
+	}
+	if prot == nil {
+		if err := newDerivedNames(p).plain(a.Expr); err != nil {
+			return err
+		}
+	}
+	u.of.need[FoldName(c.Name)] = true
+	if err := t.assign(p.b, u.of.table, c); err != nil {
+		return err
+	}
+	t.constrain(u.of, c.Name)
+	return nil
+}
+
+// assignable refuses what cannot be assigned to a column of the target.
+func (t *WriteTarget) assignable(table *Table, c *Column, e ast.ExprNode) error {
+	name := table.String() + "." + c.Name
 	switch {
 	case slices.ContainsFunc(t.Key, func(k string) bool { return FoldName(k) == FoldName(c.Name) }):
 		return refuse(CodeNotPossible, name, "a statement that computes over protected columns changes the key that its rows are written by",
 			"change the key in a statement of its own")
-	case defaulted(a.Expr) && c.computesDefault():
+	case defaulted(e) && c.computesDefault():
 		return refuse(CodeNotPossible, name, "its default is an expression", "write the value itself")
 	case c.Generated:
 		return refuse(CodeNotPossible, name, "it is computed by the server", "leave it out")
-	case u.of.table.Owner != "" && FoldName(u.of.table.Owner) == FoldName(c.Name):
-		return refuse(CodeNotPossible, name, "a statement that computes over protected columns changes the owner of its rows",
-			"change the owner in a statement of its own")
 	case slices.ContainsFunc(t.Columns, func(w WriteColumn) bool { return w.Name == c.Name }):
 		return refuse(CodeNotPossible, name, "it is assigned twice", "")
+	case owns(table, c.Name) && OwnerText(c, "") == "":
+		return refuse(CodeNotPossible, name, "a statement that computes over protected columns changes the owner of its rows, whose type has no certain text",
+			"change the owner in a statement of its own")
 	}
-	if prot == nil {
-		if err := u.of.table.keyedWithPlaintext(c.Name); err != nil {
-			return err
-		}
-		if err := p.plainValue(q, a.Expr); err != nil {
+	return nil
+}
+
+// assign notes a column that the statement assigns.
+func (t *WriteTarget) assign(b *builder, table *Table, c *Column) error {
+	if c.Protected == nil {
+		if err := table.keyedWithPlaintext(c.Name); err != nil {
 			return err
 		}
 	} else {
-		if err := sealable(prot); err != nil {
+		if err := sealable(c.Protected); err != nil {
 			return err
 		}
-		p.b.plan.Writes = append(p.b.plan.Writes, prot)
-		if owner := ownerColumn(u.of.table, prot); owner != nil {
+		b.plan.Writes = append(b.plan.Writes, c.Protected)
+		if owner := ownerColumn(table, c.Protected); owner != nil {
 			t.Owner = owner.Name
-			u.of.need[FoldName(owner.Name)] = true
 		}
 	}
-	u.of.need[FoldName(c.Name)] = true
-	t.Columns = append(t.Columns, WriteColumn{Name: c.Name, Protected: prot})
-	t.constrain(u.of, c.Name)
+	t.Columns = append(t.Columns, WriteColumn{Name: c.Name, Protected: c.Protected})
 	return nil
+}
+
+// moves adds the protected columns that follow their row when the statement gives it another owner.
+func (t *WriteTarget) moves(table *Table) {
+	if !slices.ContainsFunc(t.Columns, func(c WriteColumn) bool { return owns(table, c.Name) }) {
+		return
+	}
+	for _, c := range table.Columns {
+		owner := ownerColumn(table, c.Protected.orNone())
+		if owner == nil {
+			continue
+		}
+		t.Owner, t.Moves = owner.Name, true
+		if !slices.ContainsFunc(t.Columns, func(w WriteColumn) bool { return w.Name == c.Name }) {
+			t.Columns = append(t.Columns, WriteColumn{Name: c.Name, Protected: c.Protected})
+		}
+	}
+}
+
+// orNone gives a column that is nothing's for nil.
+func (c *Protected) orNone() *Protected {
+	if c == nil {
+		return &Protected{}
+	}
+	return c
 }
 
 // defaulted tells whether an expression is the word DEFAULT.
@@ -182,74 +237,6 @@ func (t *WriteTarget) constrain(of *usedTable, column string) {
 	}
 }
 
-// plainValue refuses an expression whose value may depend on a protected column and is assigned to one that is not: the backend
-// would get to see it.
-func (p *residualPlanner) plainValue(q *queryBlock, e ast.ExprNode) error {
-	v := &protectedFinder{p: p, q: q}
-	e.Accept(v)
-	switch {
-	case v.kept:
-		return errKeptVariable()
-	case v.found != nil:
-		return notPossible(v.found, "its plaintext would be written to a column that is not protected",
-			"protect that column too, or write the value from the application")
-	case v.unsure:
-		return notUnderstood("a column that is not protected is assigned from a derived table, a NATURAL JOIN or from * beside protected columns",
-			"name the columns, each with its table, or read the values first")
-	}
-	return nil
-}
-
-// protectedFinder looks for whatever may name a protected column.
-type protectedFinder struct {
-	p *residualPlanner
-	q *queryBlock
-	// found is a protected column of that name; kept says that there is a variable with a protected value, and unsure that there is
-	// something whose name does not tell.
-	found        *Protected
-	kept, unsure bool
-}
-
-// Enter implements ast.Visitor.
-func (v *protectedFinder) Enter(n ast.Node) (ast.Node, bool) {
-	switch x := n.(type) {
-	case *ast.ColumnName:
-		v.column(x)
-	case *ast.VariableExpr:
-		v.kept = v.kept || keptName(v.p.b.kept, FoldVariable(x.Name))
-	case *paramMarker:
-		v.kept = v.kept || v.p.b.keptMarker(x)
-	case *ast.SelectStmt:
-		if x.Fields == nil || v.p.exists[x] {
-			break
-		}
-		for _, f := range x.Fields.Fields {
-			v.unsure = v.unsure || f.WildCard != nil
-		}
-	case *ast.Join:
-		v.unsure = v.unsure || x.NaturalJoin
-		for _, c := range x.Using {
-			v.column(c)
-		}
-	}
-	return n, v.found != nil
-}
-
-func (v *protectedFinder) column(x *ast.ColumnName) {
-	for _, t := range v.p.tables {
-		if _, prot := t.column(FoldName(x.Name.O)); prot != nil && v.p.mayName(t, x) {
-			v.found = prot
-		}
-	}
-	if len(v.q.derived) > 0 {
-		qualifier := FoldTable(x.Table.O, v.p.b.p.schema.LowerCaseTableNames)
-		v.unsure = v.unsure || qualifier == "" || slices.Contains(v.q.derived, qualifier)
-	}
-}
-
-// Leave implements ast.Visitor.
-func (v *protectedFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
-
 // target gives the entry of a table that is written.
 func (p *residualPlanner) target(u *tableUse, event string) (*WriteTarget, error) {
 	t := u.of.table
@@ -258,16 +245,11 @@ func (p *residualPlanner) target(u *tableUse, event string) (*WriteTarget, error
 			return &p.r.Write.Targets[i], nil
 		}
 	}
-	key := keyColumns(t)
+	key, err := writtenKey(t)
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case t.Kind != BaseTable:
-		return nil, refuse(CodeNotUnderstood, t.String(), "a statement that computes over protected columns writes a view", "write the table itself")
-	case len(key) == 0:
-		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table without a primary key",
-			"add a primary key, by which its rows can be written")
-	case slices.ContainsFunc(key, func(k string) bool { return t.Column(k) == nil || t.Column(k).Protected != nil }):
-		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table whose primary key is protected",
-			"give the table a primary key that is not")
 	case slices.ContainsFunc(t.Triggers, func(r *Routine) bool { return strings.EqualFold(r.Event, event) }):
 		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table with a trigger for it",
 			"do the trigger's work in the application")
@@ -284,6 +266,22 @@ func (p *residualPlanner) target(u *tableUse, event string) (*WriteTarget, error
 	u.of.written = true
 	p.r.Write.Targets = append(p.r.Write.Targets, WriteTarget{Load: slices.Index(p.tables, u.of), Key: key})
 	return &p.r.Write.Targets[len(p.r.Write.Targets)-1], nil
+}
+
+// writtenKey gives the columns of the primary key, by which rows are written.
+func writtenKey(t *Table) ([]string, error) {
+	key := keyColumns(t)
+	switch {
+	case t.Kind != BaseTable:
+		return nil, refuse(CodeNotUnderstood, t.String(), "a statement that computes over protected columns writes a view", "write the table itself")
+	case len(key) == 0:
+		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table without a primary key",
+			"add a primary key, by which its rows can be written")
+	case slices.ContainsFunc(key, func(k string) bool { return t.Column(k) == nil || t.Column(k).Protected != nil }):
+		return nil, refuse(CodeNotPossible, t.String(), "a statement that computes over protected columns writes a table whose primary key is protected",
+			"give the table a primary key that is not")
+	}
+	return key, nil
 }
 
 func (p *residualPlanner) residualDelete(s *ast.DeleteStmt) error {

@@ -37,7 +37,7 @@ func (s *Statement) addPart(from, to int) {
 	}
 	p := &s.parts[n]
 	p.sql, p.tokens = s.sql, s.tokens[from:to:to]
-	p.mode, p.charset, p.version, p.maxDepth = s.mode, s.charset, s.version, s.maxDepth
+	p.mode, p.charset, p.version, p.versioned, p.maxDepth = s.mode, s.charset, s.version, s.versioned, s.maxDepth
 	p.shape.reset()
 }
 

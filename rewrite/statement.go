@@ -28,6 +28,8 @@ type Statement struct {
 	mode    SQLMode
 	charset Charset
 	version int
+	// versioned: an executable comment names a version that one server may have and another not.
+	versioned bool
 	// first is the index, within the packet, of the part's first token.
 	first    int
 	maxDepth int
@@ -44,7 +46,7 @@ type Statement struct {
 func (s *Statement) Scan(sql []byte, f *Facts) error {
 	s.sql = sql
 	s.tokens = s.tokens[:0]
-	s.mode, s.charset, s.version = f.Mode, f.Charset, f.ServerVersion
+	s.mode, s.charset, s.version, s.versioned = f.Mode, f.Charset, f.ServerVersion, false
 	s.first, s.maxDepth = 0, 0
 	s.open = s.open[:0]
 	s.parts = s.parts[:0]
@@ -127,6 +129,10 @@ func (s *Statement) ModeDependent() bool { return s.has(flagModeDependent) }
 
 // HasExecutableComment reports whether tokens stand inside a comment that the server executes.
 func (s *Statement) HasExecutableComment() bool { return s.has(flagExecutable) }
+
+// Versioned reports whether the packet has an executable comment for a version of MariaDB: what is in it counts for one server
+// and not for another, and it may have no tokens.
+func (s *Statement) Versioned() bool { return s.versioned }
 
 func (s *Statement) has(flag tokenFlags) bool {
 	for i := range s.tokens {

@@ -300,3 +300,27 @@ func TestExecutableCommentsAgainstServer(t *testing.T) {
 		t.Errorf("only %d texts were understood", ran)
 	}
 }
+
+// TestVersionedComments: a comment that one server of MariaDB reads and another does not is noticed, whether this one reads it or not.
+func TestVersionedComments(t *testing.T) {
+	for _, c := range []struct {
+		sql  string
+		want bool
+	}{
+		{"SELECT 1 /*M!101200 , 2 */", true},
+		{"SELECT 1 /*!100100 , 2 */", true},
+		{"SELECT 1 /*!999999 , 2 */", true},
+		{"SELECT 1 /*!50101 , 2 */", false},
+		{"SELECT 1 /*! , 2 */", false},
+		{"SELECT '/*M!101200 , 2 */'", false},
+		{"SELECT 1 -- /*M!101200 , 2 */", false},
+	} {
+		var st Statement
+		if err := st.Scan([]byte(c.sql), &Facts{Charset: CharsetUTF8MB4, ServerVersion: 101119}); err != nil {
+			t.Fatalf("%s: %v", c.sql, err)
+		}
+		if got := st.Versioned(); got != c.want {
+			t.Errorf("%s: versioned %v, want %v", c.sql, got, c.want)
+		}
+	}
+}

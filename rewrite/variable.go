@@ -133,12 +133,21 @@ func (b *builder) finishing() (*Plan, error) {
 	return plan, nil
 }
 
+// PlanFinished plans a statement to be finished in the evaluator although it could be rewritten: its values have no tags. kept are
+// the folded names of the user variables that the proxy keeps. Such plans are not cached. The error is always a *Refusal.
+func (p *Planner) PlanFinished(st *Statement, f *Facts, kept map[string]bool) (*Plan, error) {
+	return p.planFinishing(st, &builder{p: p, st: st, f: f, plan: &Plan{}, kept: kept})
+}
+
 // PlanUsing plans the text of a statement of SQL-level PREPARE to be finished in the evaluator, which executes it with the values
 // of USING: none of them reaches the backend. kept are the folded names of the user variables that the proxy keeps, and markers
 // tells of each parameter whether it stands for one. Such plans are not cached. The error is always a *Refusal.
 func (p *Planner) PlanUsing(st *Statement, f *Facts, kept map[string]bool, markers []bool) (*Plan, error) {
-	st.AppendShape(nil, f)
-	b := &builder{p: p, st: st, f: f, plan: &Plan{}, kept: kept, opaque: true, keptMarkers: markers}
+	return p.planFinishing(st, &builder{p: p, st: st, f: f, plan: &Plan{}, kept: kept, opaque: true, keptMarkers: markers})
+}
+
+func (p *Planner) planFinishing(st *Statement, b *builder) (*Plan, error) {
+	st.AppendShape(nil, b.f)
 	b.plan.Kind, b.plan.Effects = p.leading(st)
 	plan, err := b.finishing()
 	if err == nil {

@@ -35,7 +35,8 @@ The columns need plaintext: accept in the policy meanwhile. In this order:
   verify    opens what can be opened and compares it with the digest from before
   finish    lets nothing but cells into the columns from then on
 
-decrypt is the way back, rotate seals old cells anew. Everything can be stopped at
+decrypt is the way back, rotate seals old cells anew, import seals what an application
+has encrypted itself. Everything can be stopped at
 any time: the same command goes on where it was.
 
 Exit codes: 0 done, 1 an error, 2 a command line that was not understood, 3 not
@@ -44,7 +45,7 @@ finished: stopped, or rows are left.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newMigratePrepare(), newMigrateRows(migrate.Encrypt), newMigrateStatus(), newMigrateVerify(), newMigrateFinish(),
-		newMigrateRows(migrate.Decrypt), newMigrateRows(migrate.Rotate))
+		newMigrateRows(migrate.Decrypt), newMigrateRows(migrate.Rotate), newMigrateImport())
 	return cmd
 }
 
@@ -89,9 +90,11 @@ type migration struct {
 	vault      *keystore.Vault
 	owners     *keystore.Directory
 	evaluator  *evaluator.Evaluator
-	only       []string
-	errors     io.Writer
-	log        *slog.Logger
+	// imports is the engine's, of the subcommand import.
+	imports func(v *migrate.Value) (canonical []byte, ok bool, err error)
+	only    []string
+	errors  io.Writer
+	log     *slog.Logger
 }
 
 // openMigration reads configuration, keys and schema. The caller closes it.
@@ -202,7 +205,7 @@ func (m *migration) protectedTables() (all []*rewrite.Migration, refused bool) {
 func (m *migration) engine(keys *proxy.MigrationKeys, limits migrate.Limits, progress func(migrate.Progress)) *migrate.Engine {
 	config := migrate.Config{
 		Dial: proxy.MigrationDial(m.schema), Fleet: m.keys.fleet, Realm: m.keys.realm, Notes: m.tables,
-		Limits: limits, Progress: progress, Logger: m.log,
+		Limits: limits, Progress: progress, Logger: m.log, Import: m.imports,
 	}
 	if keys != nil {
 		config.Keys = keys

@@ -19,7 +19,8 @@ var rowsText = map[migrate.Act]struct{ short, long string }{
 	migrate.Encrypt: {"Seal the rows", `Seals the plaintext in columns that prepare has made ready: without --owner in columns
 under service keys, and for tables with away: accept in those under user keys, to
 the owners' public keys; with --owner and --key-file in the rows of one owner; with --key-file alone in tables
-under user keys that have no owner column.
+under user keys that have no owner column. While latchkey serve runs, it seals the
+rows of each owner who unlocks.
 
 Rows are written in small transactions, each under its lock. What an application
 writes meanwhile wins; rows that it has locked come later.`},
@@ -44,6 +45,19 @@ type rowsOptions struct {
 	ownerOptions
 	limits   migrate.Limits
 	replicas []string
+	// columns are the names of the only columns that are meant; none means all.
+	columns []string
+}
+
+// addFlags adds the flags of going through rows.
+func (o *rowsOptions) addFlags(cmd *cobra.Command) {
+	o.migrateOptions.addFlags(cmd)
+	o.ownerOptions.addFlags(cmd)
+	cmd.Flags().IntVar(&o.limits.Rate, "rate", 0, "write at most so many `ROWS` a second; 0 is as many as go")
+	cmd.Flags().IntVar(&o.limits.Batch, "batch", 200, "write so many `ROWS` in one transaction")
+	cmd.Flags().DurationVar(&o.limits.MaxLag, "max-lag", 0, "pause while a replica is further behind than this `DURATION`; 0 does not look")
+	cmd.Flags().StringArrayVar(&o.replicas, "replica", nil, "ask the replica at `HOST:PORT` for its lag, with the account of the backend; may be repeated. Without, the backend itself is asked")
+	cmd.Flags().IntVar(&o.limits.MaxRunning, "max-running", 0, "pause while more `THREADS` run on the server; 0 does not look")
 }
 
 func newMigrateRows(act migrate.Act) *cobra.Command {
@@ -72,13 +86,7 @@ Killed, or with the server gone, it loses nothing either.`,
 			return m.rows(ctx, cmd, act, &o)
 		},
 	}
-	o.migrateOptions.addFlags(cmd)
-	o.ownerOptions.addFlags(cmd)
-	cmd.Flags().IntVar(&o.limits.Rate, "rate", 0, "write at most so many `ROWS` a second; 0 is as many as go")
-	cmd.Flags().IntVar(&o.limits.Batch, "batch", 200, "write so many `ROWS` in one transaction")
-	cmd.Flags().DurationVar(&o.limits.MaxLag, "max-lag", 0, "pause while a replica is further behind than this `DURATION`; 0 does not look")
-	cmd.Flags().StringArrayVar(&o.replicas, "replica", nil, "ask the replica at `HOST:PORT` for its lag, with the account of the backend; may be repeated. Without, the backend itself is asked")
-	cmd.Flags().IntVar(&o.limits.MaxRunning, "max-running", 0, "pause while more `THREADS` run on the server; 0 does not look")
+	o.addFlags(cmd)
 	return cmd
 }
 
@@ -96,7 +104,7 @@ func (m *migration) rows(ctx context.Context, cmd *cobra.Command, act migrate.Ac
 	for _, one := range all {
 		job := migrate.Job{Act: act, Migration: one, Owner: o.owner, OfOwner: o.owner != ""}
 		for _, c := range one.Columns {
-			if meant(act, c, &o.ownerOptions) {
+			if meant(act, c, &o.ownerOptions) && o.names(c) {
 				job.Columns = append(job.Columns, c)
 			}
 		}
@@ -108,7 +116,7 @@ func (m *migration) rows(ctx context.Context, cmd *cobra.Command, act migrate.Ac
 	if len(jobs) == 0 {
 		out.printf("nothing to do\n")
 	}
-	if act != migrate.Rotate {
+	if act == migrate.Encrypt || act == migrate.Decrypt {
 		opened, err := m.turn(ctx, act, jobs, out)
 		if err != nil {
 			return err
@@ -152,10 +160,15 @@ func (m *migration) rows(ctx context.Context, cmd *cobra.Command, act migrate.Ac
 	return nil
 }
 
+// names tells whether a column is among those that are named.
+func (o *rowsOptions) names(c *rewrite.Protected) bool {
+	return len(o.columns) == 0 || slices.ContainsFunc(o.columns, func(name string) bool { return rewrite.FoldName(name) == rewrite.FoldName(c.Column) })
+}
+
 // meant tells whether a column is converted with the keys at hand.
 func meant(act migrate.Act, c *rewrite.Protected, o *ownerOptions) bool {
 	switch {
-	case act != migrate.Rotate && !c.Plaintext:
+	case (act == migrate.Encrypt || act == migrate.Decrypt) && !c.Plaintext:
 		return false
 	case c.ServiceKey != "":
 		return o.keyFile == ""
@@ -168,7 +181,7 @@ func (m *migration) job(ctx context.Context, engine *migrate.Engine, progress *p
 	r, err := engine.Run(ctx, job)
 	progress.end()
 	table := oneLine(job.Migration.Table.String())
-	words := map[migrate.Act]string{migrate.Encrypt: "sealed", migrate.Decrypt: "opened", migrate.Rotate: "sealed anew"}
+	words := map[migrate.Act]string{migrate.Encrypt: "sealed", migrate.Decrypt: "opened", migrate.Rotate: "sealed anew", migrate.Import: "imported"}
 	out.printf("%s: %d rows %s", table, r.Rows, words[job.Act])
 	if r.Locked > 0 {
 		out.printf(", %d values under a key that is not here", r.Locked)
@@ -176,7 +189,7 @@ func (m *migration) job(ctx context.Context, engine *migrate.Engine, progress *p
 	if r.Failed > 0 {
 		out.printf(", %d values cannot be converted", r.Failed)
 	}
-	if r.Left > 0 && job.Act != migrate.Rotate {
+	if r.Left > 0 && (job.Act == migrate.Encrypt || job.Act == migrate.Decrypt) {
 		out.printf(", %d rows left", r.Left)
 	}
 	out.printf("\n")

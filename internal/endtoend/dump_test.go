@@ -203,8 +203,11 @@ func TestRestoreWithoutPolicy(t *testing.T) {
 	if got := run(conn, wayText, "SELECT email FROM people", nil); got.Code != 9702 {
 		t.Errorf("a column under a service key: %d, want 9702", got.Code)
 	}
+	if got := run(conn, wayText, "SELECT id FROM notes WHERE title = 'secret \u00fc'", nil); len(got.Rows) != 1 {
+		t.Errorf("a search: %+v", got)
+	}
 	if got := run(conn, wayText, "INSERT INTO people VALUES (2, 'secret2')", nil); got.Code != 0 {
-		t.Logf("writing is refused: %d %s", got.Code, got.Text)
+		t.Errorf("writing: %d %s", got.Code, got.Text)
 	}
 	if got := d.server.Query(t, "SELECT COUNT(*) FROM "+other+".people WHERE email LIKE '%secret%'"); got[0][0] != "0" {
 		t.Error("plaintext is stored")

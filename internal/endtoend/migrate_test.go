@@ -121,7 +121,8 @@ func verdicts(t *testing.T, want int, p *latchkeytest.Proxy, args ...string) map
 func TestMigrateEveryType(t *testing.T) {
 	server := mariadbtest.Shared(t)
 	converted, twin, policy := migrateTypes(t, server)
-	p := latchkeytest.Write(t, latchkeytest.Config{Server: server, Databases: policy, ServiceKeys: []string{"app"}})
+	p := latchkeytest.Write(t, latchkeytest.Config{Server: server, Databases: policy, ServiceKeys: []string{"app"}, Keystore: "  database: " + converted + "_keys"})
+	t.Cleanup(func() { server.Exec(t, "DROP DATABASE IF EXISTS "+converted+"_keys") })
 	owners := []string{latchkeytest.NewAccountKey(t), latchkeytest.NewAccountKey(t)}
 	keyFiles := []string{filepath.Join(p.Dir, "1.key"), filepath.Join(p.Dir, "2.key")}
 	for i, file := range keyFiles {

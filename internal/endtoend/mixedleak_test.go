@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/internal/latchkeytest"
 	"latchkey/internal/mariadbtest"
 )
 
@@ -121,6 +122,15 @@ func TestMixedKeys(t *testing.T) {
 	read("9701")
 	if a := run(nobody, wayText, "SELECT COUNT(*) FROM notes WHERE title LIKE '%o%'", nil); a.Code != 9701 {
 		t.Errorf("a condition over plaintext and cells without a key: got %d %s, want 9701", a.Code, a.Text)
+	}
+	stranger := w.proxy.Conn(t, w.sealed, "", latchkeytest.NewAccountKey(t))
+	for stmt, code := range map[string]int{
+		"UPDATE notes SET title = 'theirs' WHERE id = 1": 9702, "UPDATE notes SET title = 'theirs' WHERE id = 6": 0,
+		"REPLACE INTO notes (id, user_id, title) VALUES (1, 7, 'x')": 9702,
+	} {
+		if a := run(stranger, wayText, stmt, nil); a.Code != code {
+			t.Errorf("another key: %s: got %d %s, want %d", stmt, a.Code, a.Text, code)
+		}
 	}
 	// The row gets another owner: what is sealed is sealed anew, plaintext stays.
 	mustExec(t, owner, "UPDATE notes SET user_id = 9 WHERE id IN (1, 2)")

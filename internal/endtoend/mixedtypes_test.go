@@ -61,6 +61,9 @@ func TestPlaintextOfEveryType(t *testing.T) {
 		table := fmt.Sprintf("ty%d", i)
 		w.compareReads(t, c.declared, table, plain, sealed)
 		w.compareReads(t, c.declared+" without a key", table, plain, nobody)
+		for _, stmt := range []string{"SHOW CREATE TABLE " + table, "SHOW FULL COLUMNS FROM " + table} {
+			w.same(t, c.declared+": "+stmt, sealed.query(t, stmt), plain.query(t, stmt))
+		}
 		if rows := physical.must(t, "SELECT id FROM "+table+" WHERE v >= x'FF4C4B' AND v < x'FF4C4B70' OR v >= x'FF4C4B71' AND v < x'FF4C4C'"); len(rows.rows) > 0 {
 			t.Errorf("%s: %d values look like cells and are none", c.declared, len(rows.rows))
 		}

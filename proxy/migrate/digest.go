@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -188,4 +189,29 @@ func (e *Engine) digestWhere(ctx context.Context, m *rewrite.Migration, conditio
 		return nil
 	})
 	return all, err
+}
+
+// forgetDigests forgets the digests of columns whose values an import has changed: there is nothing to compare them with any more.
+func (r *run) forgetDigests(ctx context.Context) error {
+	if r.job.Act != Import || r.e.config.Notes == nil {
+		return nil
+	}
+	t := r.job.Migration.Table
+	return r.again(ctx, func() error {
+		before, err := r.e.storedDigests(ctx, t)
+		if err != nil {
+			return hide(err)
+		}
+		var names [][]string
+		for k := range before {
+			ours := slices.ContainsFunc(r.job.Columns, func(c *rewrite.Protected) bool { return c.Column == k.column })
+			if ours && (!r.job.OfOwner || k.owner == "+"+r.job.Owner) {
+				names = append(names, []string{t.Database, t.Name, k.column, k.owner})
+			}
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		return r.e.dropNotes(ctx, noteDigest, names...)
+	})
 }

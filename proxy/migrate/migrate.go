@@ -32,6 +32,9 @@ type Config struct {
 	Dial func(ctx context.Context, setup func(*client.Conn)) (*client.Conn, error)
 	// Keys seal and open. Not needed to prepare, to count and to finish.
 	Keys Keys
+	// Import opens what an application has encrypted in Canonical of a value, and gives the canonical text of what was in it, which the
+	// engine wipes; ok is false for a value that it has not encrypted, which stays as it is. Needed for jobs of the act Import.
+	Import func(v *Value) (canonical []byte, ok bool, err error)
 	// Fleet and Realm authenticate what Notes hold; Notes is not needed to seal rows in the background.
 	Fleet *keystore.FleetSecret
 	Realm string

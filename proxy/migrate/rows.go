@@ -87,13 +87,14 @@ const windowRows = 10
 
 // wanted is SQL that is true of rows that hold what the job is about.
 func (j *Job) wanted() string {
-	holds := holdsCell
-	if j.Act == Encrypt {
-		holds = holdsPlaintext
-	}
-	conditions := make([]string, len(j.Columns))
-	for i, c := range j.Columns {
-		conditions[i] = holds(c)
+	var conditions []string
+	for _, c := range j.Columns {
+		if j.Act == Encrypt || j.Act == Import {
+			conditions = append(conditions, holdsPlaintext(c))
+		}
+		if j.Act != Encrypt {
+			conditions = append(conditions, holdsCell(c))
+		}
 	}
 	return "(" + strings.Join(conditions, " OR ") + ")"
 }

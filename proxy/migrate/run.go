@@ -18,11 +18,12 @@ const (
 	Encrypt Act = iota // plaintext becomes cells
 	Decrypt            // cells become plaintext
 	Rotate             // cells become those that would be sealed now
+	Import             // what the application encrypted itself, in plaintext or in cells, becomes cells of what is in it
 )
 
 // String is the word of the command.
 func (a Act) String() string {
-	return [...]string{"encrypt", "decrypt", "rotate"}[a]
+	return [...]string{"encrypt", "decrypt", "rotate", "import"}[a]
 }
 
 // Job is the rows of one table, or those of one owner in it, and what to do with them.
@@ -92,7 +93,10 @@ func (e *Engine) Run(ctx context.Context, job Job) (Result, error) {
 		}
 		r.result.Left = left
 		switch {
-		case left <= int64(len(r.failed)) || job.Act == Rotate:
+		case left <= int64(len(r.failed)) || job.Act == Rotate || job.Act == Import:
+			if err := r.forgetDigests(ctx); err != nil {
+				return r.result, err
+			}
 			if len(r.failed) > 0 {
 				return r.result, ErrLeft
 			}
@@ -314,8 +318,8 @@ func (r *run) convert(ctx context.Context, rows []*row) error {
 	for _, row := range rows {
 		for _, v := range row.values {
 			switch c := classOf(v.Column, v.Stored); {
-			case r.job.Act == Encrypt && (c == classBare || c == classMarked):
-				if v.read(); v.Err == nil {
+			case (r.job.Act == Encrypt || r.job.Act == Import) && (c == classBare || c == classMarked):
+				if v.read(); v.Err == nil && r.imported(v) {
 					clear = append(clear, v)
 				}
 			case r.job.Act != Encrypt && c == classCell:
@@ -333,7 +337,7 @@ func (r *run) convert(ctx context.Context, rows []*row) error {
 		case v.Err != nil:
 		case r.job.Act == Decrypt:
 			v.plain()
-		default:
+		case r.imported(v):
 			clear = append(clear, v)
 		}
 	}
@@ -349,6 +353,21 @@ func (r *run) convert(ctx context.Context, rows []*row) error {
 		}
 	}
 	return nil
+}
+
+// imported puts what an application has encrypted in a value into its place. It tells whether the value is to be sealed: under
+// Import only what was opened is.
+func (r *run) imported(v *Value) bool {
+	if r.job.Act != Import {
+		return true
+	}
+	canonical, ok, err := r.e.config.Import(v)
+	if v.Err = err; err != nil || !ok {
+		return false
+	}
+	clear(v.Canonical)
+	v.Canonical = canonical
+	return true
 }
 
 // updates writes one UPDATE for each row that changes, and joins them to texts of moderate length.
