@@ -649,6 +649,13 @@ func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
 // Leave implements ast.Visitor.
 func (d *derivedNames) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
+// derived reports whether the qualifier of a column name may mean a derived table or a common table expression, which can have the
+// name of a table elsewhere in the statement.
+func (d *derivedNames) derived(n *ast.ColumnName) bool {
+	qualifier := FoldTable(n.Table.O, d.p.b.p.schema.LowerCaseTableNames)
+	return slices.ContainsFunc(d.p.blocks, func(q *queryBlock) bool { return slices.Contains(q.derived, qualifier) })
+}
+
 // plain refuses an expression whose value may depend on a protected column.
 func (d *derivedNames) plain(e ast.ExprNode) error {
 	v := &taintFinder{d: d, seen: map[ast.ExprNode]bool{e: true}}
@@ -705,7 +712,7 @@ func (v *taintFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 func (v *taintFinder) column(x *ast.ColumnName) {
 	p, name := v.d.p, FoldName(x.Name.O)
-	base := slices.ContainsFunc(p.tables, func(t *usedTable) bool { return x.Table.O != "" && p.mayName(t, x) })
+	base := x.Table.O != "" && !v.d.derived(x) && slices.ContainsFunc(p.tables, func(t *usedTable) bool { return p.mayName(t, x) })
 	known := false
 	for _, t := range p.tables {
 		c, prot := t.column(name)

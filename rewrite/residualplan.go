@@ -415,6 +415,9 @@ func (p *residualPlanner) use(q *queryBlock, n *ast.TableName, alias string) (*t
 		alias = n.Name.O
 	}
 	u := &tableUse{of: of, name: FoldTable(alias, b.p.schema.LowerCaseTableNames), block: q, whole: cte}
+	if cte {
+		q.derived = append(q.derived, u.name)
+	}
 	p.r.Indexes = p.r.Indexes || len(n.IndexHints) > 0
 	of.uses = append(of.uses, u)
 	q.uses = append(q.uses, u)
