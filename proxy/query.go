@@ -49,7 +49,9 @@ type executor struct {
 	prepared  preparedStatements
 	kept      keptVariables
 	sideReply wire.Reply
-	opener    opener
+	// sideWarnings is how many warnings the last query of the proxy's own has had.
+	sideWarnings uint16
+	opener       opener
 	// described are the column definitions of the statement at hand, where its plan asks for them.
 	described [][]byte
 	scratch   scratch

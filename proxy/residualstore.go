@@ -61,6 +61,9 @@ func (w *writeBack) store() error {
 	if err := s.guard(w.targets[0]); err != nil {
 		return err
 	}
+	if w.r.plan.Residual.Write.Returning {
+		return w.refused(s.returning(w.targets[0]))
+	}
 	return w.refused(s.addRows(w.targets[0]))
 }
 
@@ -112,6 +115,8 @@ type rowStore struct {
 	sealer *sealer
 	// cell and statement are the last ones; their memory is used again.
 	cell, statement []byte
+	// returned loads the new rows as the backend gives them back; nil unless the client wants them.
+	returned *tableLoad
 }
 
 func (w *writeBack) newStore() *rowStore {

@@ -28,7 +28,8 @@ type ResidualInsert struct {
 	Keys []*Index
 	// LastID: the statement sets LAST_INSERT_ID() itself.
 	LastID bool
-	// ReturningFrom is the first token of the RETURNING list, which goes to the statement's end; -1 without one.
+	// ReturningFrom is the first token, of the collapsed statement, of the RETURNING list, which goes to the statement's end; -1
+	// without one.
 	ReturningFrom int
 }
 
@@ -577,10 +578,28 @@ func (c *Column) whole() bool {
 	return false
 }
 
-// returning refuses RETURNING.
+// returning plans RETURNING: its list is evaluated over the rows as the backend gives them back.
 func (w *residualInserter) returning() error {
-	if w.p.b.parsed.Returning != nil {
-		return refuse(CodeNotPossible, w.of.table.String(), "RETURNING of rows whose values are computed over protected columns", "select them afterwards")
+	r := w.p.b.parsed.Returning
+	if r == nil {
+		return nil
+	}
+	b, at := w.p.b, -1
+	for i := range b.st.Tokens() {
+		if b.st.Is(i, KwReturning) {
+			at = i
+		}
+	}
+	var rows rowChanger
+	r.Node.Accept(&rows)
+	params := at >= 0 && slices.ContainsFunc(b.st.Tokens()[at:], func(t Token) bool { return t.Kind == TokParam })
+	session := slices.ContainsFunc(w.p.r.Session, func(s SessionRead) bool { return s.From > at })
+	if at < 0 || w.in.Duplicate || bool(rows) || params || session {
+		return refuse(CodeNotPossible, w.of.table.String(), "RETURNING of this list from rows whose values are computed over protected columns", "select them afterwards")
+	}
+	w.p.r.Write.Returning = true
+	if w.in.ReturningFrom = b.st.Collapsed(at + 1); w.in.ReturningFrom < 0 {
+		return notUnderstood("RETURNING is not where it is expected", "")
 	}
 	return nil
 }

@@ -508,7 +508,7 @@ func (p *residualPlanner) returned(r *Parsed) error {
 		return notUnderstood("RETURNING is not understood", "")
 	}
 	for _, f := range s.Fields.Fields {
-		if f.WildCard != nil {
+		if f.WildCard != nil && (p.r.Write == nil || p.r.Write.Insert == nil) {
 			p.star(p.blocks[len(p.blocks)-1], f.WildCard)
 		}
 	}

@@ -29,8 +29,10 @@ and --key-file those of one owner. The policy has to say plaintext: accept.
 
 Columns that finish has closed are opened first. Then the command stops with exit
 code 3, because the proxies have to be given the policy with plaintext: accept
-before there is plaintext; the same command goes on. What is written through the
-proxies is sealed as ever.`},
+before there is plaintext; the same command goes on. From there on latchkey
+serve seals no rows in the background until encrypt is run again, but what is written
+through it is sealed as ever. When nothing is sealed any more, finish --decrypted
+gives the columns their declared types.`},
 	migrate.Rotate: {"Seal old cells anew", `Opens every cell, and seals those anew that are not as they would be sealed now: under a
 key that a rotation has replaced, with a search tag of another collation, with or
 without a tag where the policy has changed, or to the public key of an owner who
