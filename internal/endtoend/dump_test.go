@@ -153,7 +153,6 @@ func TestDumpAndRestore(t *testing.T) {
 					t.Errorf("%s: got\n%s\nwant\n%s", query, after[query], want)
 				}
 			}
-			d.edit(t, "  "+other+":\n"+dumpPolicy, "")
 		})
 	}
 }
