@@ -137,7 +137,7 @@ func (m *migration) restore(ctx context.Context, cmd *cobra.Command, run bool) e
 		}
 		ready = append(ready, p)
 	}
-	if err := m.pass(cmd, ready, run); err != nil {
+	if err := m.pass(cmd, ready, "is as it was declared: take it out of the policy", run); err != nil {
 		return err
 	}
 	if left {

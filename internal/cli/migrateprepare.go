@@ -40,7 +40,7 @@ The exit code is 1 when a table cannot be converted; the others are prepared.`,
 			passages := rewrite.Prepare(m.inspection.Schema, m.config.Policy, rewrite.AlterOptions{MAC: m.keys.schemaMAC()})
 			m.notAccepting(cmd.ErrOrStderr(), passages)
 			m.noteImages(cmd.ErrOrStderr(), passages)
-			return m.pass(cmd, passages, run)
+			return m.pass(cmd, passages, "is ready", run)
 		},
 	}
 	o.addFlags(cmd)
@@ -71,8 +71,8 @@ func (m *migration) noteImages(out io.Writer, passages []*rewrite.Passage) {
 	}
 }
 
-// pass prints passages, or takes the tables through them.
-func (m *migration) pass(cmd *cobra.Command, passages []*rewrite.Passage, run bool) error {
+// pass prints passages, or takes the tables through them. outcome is what it says of a column that is through.
+func (m *migration) pass(cmd *cobra.Command, passages []*rewrite.Passage, outcome string, run bool) error {
 	out := &printer{w: cmd.OutOrStdout()}
 	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
@@ -109,7 +109,7 @@ func (m *migration) pass(cmd *cobra.Command, passages []*rewrite.Passage, run bo
 			return err
 		}
 		for _, name := range p.Names {
-			out.printf("%s is ready\n", oneLine(name))
+			out.printf("%s %s\n", oneLine(name), outcome)
 		}
 	}
 	if done == 0 && !blocked {

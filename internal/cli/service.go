@@ -375,6 +375,9 @@ func (s *service) accept(next *configs.Config) error {
 	if next.Mode == configs.ModeReport && s.mode != next.Mode {
 		return errors.New("mode: report would take protection from columns without an annotation: it needs a restart")
 	}
+	// Annotations come and go with the statements of `latchkey migrate`, right behind which a policy is reloaded: what was read before
+	// them would judge it wrongly in either direction.
+	s.schema.Invalidate()
 	snapshot, err := s.currentSchema()
 	if err != nil {
 		return err

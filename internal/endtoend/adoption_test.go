@@ -129,7 +129,7 @@ func (a *adoption) service(t *testing.T, action string) {
 	case "start latchkey":
 		// The ports of this host, of which the document knows nothing.
 		text := readText(t, a.proxy.Config)
-		writeText(t, a.proxy.Config, text+fmt.Sprintf("\nlisten: {address: %q}\nadmin: {address: %q}\n", a.proxy.Address, a.proxy.Admin))
+		writeText(t, a.proxy.Config, fmt.Sprintf("listen: {address: %q}\nadmin: {address: %q}\n", a.proxy.Address, a.proxy.Admin)+text)
 		a.proxy.Serve(t)
 	case "reload latchkey":
 		before := strings.Count(a.proxy.Log(), "policy reloaded")
@@ -137,7 +137,7 @@ func (a *adoption) service(t *testing.T, action string) {
 			t.Fatal(err)
 		}
 		for i := 0; strings.Count(a.proxy.Log(), "policy reloaded") == before; i++ {
-			if i == 3000 {
+			if i == 3000 || strings.Contains(a.proxy.Log(), "policy was not reloaded") {
 				t.Fatalf("the policy is not reloaded:\n%s", a.proxy.Log())
 			}
 			time.Sleep(10 * time.Millisecond)
