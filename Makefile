@@ -7,9 +7,9 @@ KEEP        ?=
 # The runtime erases what derivations of keys leave behind (docs/decisions/015): on top of what the program does itself.
 EXPERIMENT  ?= runtimesecret
 UPDATE      ?=
-PART        ?= proxy models units
+PART        ?= proxy residual models units
 
-.PHONY: build demo test check race fuzz bench bench-proxy bench-models bench-units install clean
+.PHONY: build demo test check race fuzz bench bench-proxy bench-residual bench-models bench-units install clean
 
 build: ## the program, in bin/
 	GOEXPERIMENT=$(EXPERIMENT) $(GO) build -trimpath -o bin/latchkey .
@@ -42,12 +42,15 @@ fuzz: install ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
-bench: ## all of PART: proxy models units; UPDATE=1 writes docs/performance.md and the examples' figures and plots
+bench: ## all of PART: proxy residual models units; UPDATE=1 writes docs/performance.md and the examples' figures and plots
 	.ci/install server bench
 	$(MAKE) $(addprefix bench-,$(PART))
 
 bench-proxy: # direct, HAProxy and Latchkey side by side
 	$(GO) test -run '^$$' -bench '^BenchmarkProxy$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)
+
+bench-residual: # statements that the evaluator finishes, beside plaintext, over 1,000, 10,000 and 100,000 rows
+	$(GO) test -run '^$$' -bench '^BenchmarkResidual$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)
 
 bench-models: # the queries of docs/examples beside plaintext, over 1,000 to 100,000 rows
 	$(GO) test -run '^$$' -bench '^BenchmarkModels$$' -benchtime 1x -timeout 60m ./internal/endtoend $(if $(UPDATE),-update)

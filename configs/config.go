@@ -41,7 +41,10 @@ type Config struct {
 	AllowInsecureKeys bool
 	// KeyringIdle empties the keyring of a session idle for so long; 0 is never.
 	KeyringIdle time.Duration
-	Policy      *rewrite.Policy
+	// ConversionRate is how many rows a second each session converts in the
+	// background for owners who have unlocked; 0 is none.
+	ConversionRate int
+	Policy         *rewrite.Policy
 
 	// later are the settings of the policy that this version does not carry out, for Unavailable.
 	later Problems
@@ -132,8 +135,9 @@ func Default() *Config {
 			},
 			User: "latchkey",
 		},
-		Admin:     Admin{Address: "127.0.0.1:9307"},
-		Evaluator: Evaluator{Binary: EvaluatorAuto, MaxRows: 200_000, MaxBytes: 64 << 20, MaxTime: 5 * time.Minute},
+		Admin:          Admin{Address: "127.0.0.1:9307"},
+		Evaluator:      Evaluator{Binary: EvaluatorAuto, MaxRows: 200_000, MaxBytes: 64 << 20, MaxTime: 5 * time.Minute},
+		ConversionRate: 500,
 		Keystore: Keystore{
 			Database:    "latchkey_keys",
 			Realm:       "main",
@@ -208,7 +212,10 @@ func (d *document) config(root ast.Node, c *Config) {
 		},
 		"allow_insecure_keys": d.setBool(&c.AllowInsecureKeys),
 		"keyring_idle":        d.setDuration(&c.KeyringIdle, 0),
-		"databases":           func(n ast.Node, _ string) { databases = n },
+		"conversion": func(n ast.Node, path string) {
+			d.fields(n, path, map[string]func(ast.Node, string){"rate": d.setInt(&c.ConversionRate, 0, 1_000_000)})
+		},
+		"databases": func(n ast.Node, _ string) { databases = n },
 	})
 	// The policy refers to the rest.
 	if databases != nil {

@@ -40,6 +40,8 @@ type metrics struct {
 	clientReceived, clientSent, backendReceived, backendSent prometheus.Counter
 
 	cellsSealed, cellsOpened, cellsFailed, cellsPlain prometheus.Counter
+
+	rowsConverted prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them; with a nil registerer they only count.
@@ -87,6 +89,7 @@ func newMetrics(reg prometheus.Registerer, plans *rewrite.CacheStats) *metrics {
 		cellsOpened:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "opened"}),
 		cellsFailed:     counter(cellsName, cellsHelp, prometheus.Labels{"result": "failed"}),
 		cellsPlain:      counter(cellsName, cellsHelp, prometheus.Labels{"result": "plaintext"}),
+		rowsConverted:   counter("converted_rows_total", "Rows with plaintext that were sealed in the background of sessions.", nil),
 	}
 	for result, count := range map[string]*atomic.Uint64{"hit": &plans.Hits, "miss": &plans.Misses} {
 		all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{

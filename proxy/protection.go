@@ -38,6 +38,8 @@ type Protection struct {
 	AllowInsecureKeys bool
 	// KeyringIdle empties the keyring of a session that sent no statement for so long; 0 is never.
 	KeyringIdle time.Duration
+	// Conversion says how the rows of owners who have unlocked are converted in the background; nil does not.
+	Conversion *ConversionConfig
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 

@@ -26,6 +26,8 @@ type executor struct {
 	keys keyset
 	// ringUsed is when a statement last ran.
 	ringUsed time.Time
+	// converting is the conversion of the owners' rows in the background.
+	converting ownerRun
 
 	facts       facts
 	diagnostics diagnostics
@@ -47,7 +49,9 @@ type executor struct {
 	prepared  preparedStatements
 	kept      keptVariables
 	sideReply wire.Reply
-	opener    opener
+	// sideWarnings is how many warnings the last query of the proxy's own has had.
+	sideWarnings uint16
+	opener       opener
 	// described are the column definitions of the statement at hand, where its plan asks for them.
 	described [][]byte
 	scratch   scratch
@@ -189,6 +193,9 @@ func (x *executor) unscanned(text []byte, offset int) error {
 	}
 	if holdsKeyText(text) {
 		return x.refuse(errKeyLiteral)
+	}
+	if len(x.kept.byName) > 0 && bytes.IndexByte(text, '@') >= 0 {
+		return x.refuse(errDynamicVariable)
 	}
 	plan, err := snapshot.Planner.Unscanned(text, &x.facts.Facts)
 	if err != nil {

@@ -321,6 +321,7 @@ func (s *session) started() error {
 // forget drops everything that belongs to the user who is logged in.
 func (s *session) forget() {
 	if s.executor != nil {
+		s.executor.stopBackground()
 		s.executor.loggedOut()
 	}
 }

@@ -22,7 +22,7 @@ const maxInserted = 8 << 20
 // alone tells whether the statement needs no transaction around it, because it reads nothing and writes with one statement.
 func (w *writeBack) alone() bool {
 	in := w.r.plan.Residual.Write.Insert
-	if in == nil || in.Duplicate || len(in.Guarded) > 0 {
+	if in == nil || in.Duplicate || len(in.Guarded) > 0 || w.r.plan.Residual.Write.Returning {
 		return false
 	}
 	for i := range w.r.plan.Residual.Loads {
@@ -84,21 +84,12 @@ func (w *writeBack) forget() {
 // loadMet loads the rows that are there under a key of a new row, each once. Points in time are in UTC on both sides.
 func (s *rowStore) loadMet(t *writtenTable) error {
 	r := s.w.r
-	load, err := r.newLoad(t.load)
+	load, err := r.newLoad(t.load, t)
 	if err != nil {
 		return err
 	}
 	defer load.finish()
-	load.binary, load.conv.TimeZone = false, time.UTC
-	var list []string
-	for _, c := range t.load.Columns {
-		text := quoteName(c.Name)
-		if column := t.load.Table.Column(c.Name); c.Protected == nil && plainKindOf(column) == plainFloat {
-			text += "+0e0" // its text has fewer digits
-		}
-		list = append(list, text)
-	}
-	load.defined = make([]columnKind, len(list))
+	list := load.exactly()
 	seen := make(map[string]bool)
 	err = s.met(t, strings.Join(list, ","), func(_ int, values [][]byte) error {
 		if len(values) != len(list) {
@@ -130,6 +121,20 @@ func (s *rowStore) loadMet(t *writtenTable) error {
 		return r.lockedRows()
 	}
 	return nil
+}
+
+// exactly makes a load one of text without loss, with points in time in UTC, and gives the list of what is selected for it.
+func (t *tableLoad) exactly() []string {
+	t.binary, t.conv.TimeZone = false, time.UTC
+	list := make([]string, len(t.load.Columns))
+	for i, c := range t.load.Columns {
+		list[i] = quoteName(c.Name)
+		if column := t.load.Table.Column(c.Name); c.Protected == nil && column != nil && plainKindOf(column) == plainFloat {
+			list[i] += "+0e0" // its text has fewer digits
+		}
+	}
+	t.defined = make([]columnKind, len(list))
+	return list
 }
 
 // countFrom makes the evaluator count new rows from a number that none of the statement's own has.
@@ -265,7 +270,7 @@ func (s *rowStore) met(t *writtenTable, list string, row func(i int, values [][]
 					" WHERE "+condition+" FOR UPDATE)")
 			}
 		}
-		for some := range slices.Chunk(selects, maxStoredRows) {
+		for some := range slices.Chunk(selects, maxScannedRows) {
 			head := storeHead + ",character_set_results=utf8mb4,sql_select_limit=" + strconv.FormatUint(math.MaxUint64, 10) + " FOR "
 			if err := s.metSome(t, head+strings.Join(some, " UNION ALL "), row); err != nil {
 				return err
@@ -385,6 +390,9 @@ func (s *rowStore) insertHead(t *writtenTable) string {
 	if r.plan.Residual.Clock {
 		head += ",timestamp=" + r.mirror.now
 	}
+	if r.plan.Residual.Write.Returning {
+		head += ",character_set_results=utf8mb4,sql_select_limit=" + strconv.FormatUint(math.MaxUint64, 10)
+	}
 	head += " FOR "
 	switch {
 	case in.Replace:
@@ -473,11 +481,10 @@ func (s *rowStore) addedRow(t *writtenTable, row *changedRow) ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		value, err := s.value(t, &in.Columns[i], &row.values[i], row.owner)
-		if err != nil {
+		var err error
+		if b, err = s.value(b, t, &in.Columns[i], &row.values[i], row.owner); err != nil {
 			return nil, err
 		}
-		b = append(b, value...)
 	}
 	return append(b, ')'), nil
 }
@@ -489,6 +496,15 @@ func (s *rowStore) add(text []byte, rows int) error {
 		return err
 	}
 	x.sealing = true
+	if s.returned != nil {
+		if err := x.side(append(append(text, " RETURNING "...), strings.Join(s.returned.exactly(), ",")...), s.returned.define, s.returned.row); err != nil {
+			return err
+		}
+		if w.r.plan.Ignore {
+			return w.backendWarnings()
+		}
+		return nil
+	}
 	ok, err := x.sideWrite(text)
 	if err != nil {
 		return err
@@ -507,19 +523,93 @@ func (s *rowStore) add(text []byte, rows int) error {
 	if ok.Warnings == 0 {
 		return nil
 	}
-	own := ownWarnings{total: int(ok.Warnings)}
-	err = x.side([]byte("SHOW WARNINGS"), nil, func(values [][]byte) error {
+	return w.backendWarnings()
+}
+
+// backendWarnings puts the backend's warnings about new rows behind those of the evaluator.
+func (w *writeBack) backendWarnings() error {
+	var list []diagnosis
+	err := w.r.x.side([]byte("SHOW WARNINGS"), nil, func(values [][]byte) error {
 		d, err := readDiagnosis(values)
 		if err != nil {
 			return err
 		}
 		d.message = withheld(wire.ERR{Code: d.code, Message: d.message}).Message
-		own.list = append(own.list, d)
+		list = append(list, d)
 		return nil
 	})
-	w.held.warnings.total += own.total
-	w.held.warnings.list = append(w.held.warnings.list, own.list...)
+	w.held.warnings.add(list...)
 	return err
+}
+
+// returning writes the new rows, loads them as the backend gives them back, and has the evaluator answer the client's list over them.
+func (s *rowStore) returning(t *writtenTable) error {
+	w, r, l := s.w, s.w.r, t.load
+	name := quoteName(l.Table.Database) + "." + quoteName(l.Table.Name)
+	definition, _, err := rewrite.EvaluatorSource(l.Table, nil, l.Columns)
+	if err != nil {
+		return err
+	}
+	for _, stmt := range []string{loadMode + r.mirror.thread, "DROP TEMPORARY TABLE " + name, "CREATE TEMPORARY TABLE " + name + " " + definition} {
+		if _, err := r.conn.Exec(r.ctx, stmt); err != nil {
+			return r.inside(err)
+		}
+	}
+	if s.returned, err = r.newLoad(l, nil); err != nil {
+		return err
+	}
+	defer s.returned.finish()
+	if err := s.addRows(t); err != nil {
+		s.returned.into.Abort()
+		return err
+	}
+	if err := r.inside(s.returned.into.Close()); err != nil {
+		return err
+	}
+	if r.spent.locked > 0 {
+		return r.lockedRows()
+	}
+	if err := r.mirror.applyZone(r.ctx, r.conn); err != nil {
+		return err
+	}
+	if err := r.mirror.apply(r.ctx, r.conn); err != nil {
+		return err
+	}
+	return w.returnedRows(name)
+}
+
+// returnedRows takes the evaluator's answer to the RETURNING list in place of the one that it has given for rows of its own.
+func (w *writeBack) returnedRows(name string) error {
+	r := w.r
+	first := r.st.Token(r.st.Real(r.plan.Residual.Write.Insert.ReturningFrom))
+	last := r.st.Token(r.st.Len() - 1)
+	text := slices.Concat([]byte("SELECT "), r.st.SQL()[first.Start:last.End], []byte(" FROM "+name))
+	kind := wire.ReplyQuery
+	if r.execute == nil {
+		if err := r.conn.Send(append([]byte{byte(wire.ComQuery)}, text...)); err != nil {
+			return err
+		}
+	} else {
+		kind = wire.ReplyExecute
+		statement, _, err := r.conn.Prepare(r.ctx, text)
+		if err != nil {
+			return err
+		}
+		if err := r.conn.Send((&wire.Execute{Statement: statement, Iterations: 1}).Append(nil)); err != nil {
+			return err
+		}
+	}
+	held := w.held
+	for _, p := range held.packets {
+		clear(p.payload)
+	}
+	w.held.packets = nil
+	if err := w.hold(kind); err != nil {
+		return err
+	}
+	held.packets = w.held.packets
+	w.held = held
+	return nil
 }
 
 // counts tells whether the backend gives at least one of the rows a number of its own.
@@ -564,6 +654,7 @@ func (w *writeBack) counted() {
 		return
 	}
 	switch {
+	case w.r.plan.Residual.Write.Returning:
 	case !in.Duplicate:
 		end.AffectedRows, end.LastInsertID = w.added.rows, w.added.id
 		w.held.rowCount = int64(w.added.rows)

@@ -42,14 +42,13 @@ type columnKind struct {
 	timestamp bool
 }
 
-// newLoad starts loading rows of one table. The caller finishes it.
-func (r *residual) newLoad(l *rewrite.Load) (*tableLoad, error) {
+// newLoad starts loading rows of one table; target is not nil where they are numbered. The caller finishes it.
+func (r *residual) newLoad(l *rewrite.Load, target *writtenTable) (*tableLoad, error) {
 	x := r.x
 	names := make([]string, len(l.Columns))
 	for i, c := range l.Columns {
 		names[i] = c.Name
 	}
-	target := r.write.target(l)
 	if target != nil {
 		names = append(names, target.number)
 	}
@@ -71,15 +70,21 @@ func (r *residual) newLoad(l *rewrite.Load) (*tableLoad, error) {
 
 // load fetches, opens and loads the rows of one table.
 func (r *residual) load(l *rewrite.Load) error {
-	t, err := r.newLoad(l)
+	t, err := r.newLoad(l, r.write.target(l))
 	if err != nil {
 		return err
 	}
 	defer t.finish()
+	fetched := false
+	defer func() {
+		if !fetched {
+			t.into.Abort()
+		}
+	}()
 	if err := t.fetch(); err != nil {
-		t.into.Abort()
 		return err
 	}
+	fetched = true
 	return r.inside(t.into.Close())
 }
 
@@ -141,6 +146,9 @@ func (t *tableLoad) fetch() error {
 	}
 	if err == nil {
 		err = t.wrong
+	}
+	if err == nil && x.sideWarnings > 0 && r.write != nil {
+		err = r.write.warned()
 	}
 	if err == nil && len(t.defined) != len(t.load.Columns) {
 		err = errOrigin

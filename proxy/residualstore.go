@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// maxStoredRows and maxStoredBytes bound one statement that writes changed rows: each row of it looks through the keys of
-	// all others. Where only one statement can be whole, for want of transactions, it has up to maxLooseRows.
-	maxStoredRows  = 64
+	// maxStoredRows and maxStoredBytes bound one statement that writes changed rows. maxScannedRows is for tables whose key is not
+	// one integer: each row of the statement looks through the keys of all others. Where only one statement can be whole, for
+	// want of transactions, it has up to maxLooseRows.
+	maxStoredRows  = 512
+	maxScannedRows = 64
 	maxLooseRows   = 1024
 	maxStoredBytes = 1 << 20
 	// storedAs is the name of the table in these statements.
@@ -58,6 +60,9 @@ func (w *writeBack) store() error {
 	}
 	if err := s.guard(w.targets[0]); err != nil {
 		return err
+	}
+	if w.r.plan.Residual.Write.Returning {
+		return w.refused(s.returning(w.targets[0]))
 	}
 	return w.refused(s.addRows(w.targets[0]))
 }
@@ -108,7 +113,10 @@ func (t *writtenTable) errNotOne() *fault {
 type rowStore struct {
 	w      *writeBack
 	sealer *sealer
-	cell   []byte
+	// cell and statement are the last ones; their memory is used again.
+	cell, statement []byte
+	// returned loads the new rows as the backend gives them back; nil unless the client wants them.
+	returned *tableLoad
 }
 
 func (w *writeBack) newStore() *rowStore {
@@ -161,140 +169,107 @@ func (s *rowStore) weighRows(columns []rewrite.WriteColumn, rows []changedRow) e
 	return nil
 }
 
-// storedRows is one statement in the making.
-type storedRows struct {
-	// cases has the alternatives of each column.
-	cases []string
-	where string
-	rows  int
-	size  int
-}
-
 // table writes the rows of one target.
 func (s *rowStore) table(t *writtenTable) error {
 	if len(t.plan.Columns) == 0 && !s.w.r.plan.Residual.Write.Delete {
 		return nil
 	}
-	if len(t.changed) == 0 {
-		// What the client may not write, it may not write where there is nothing to write either.
-		return s.send(t, &storedRows{cases: make([]string, len(t.plan.Columns)), where: "FALSE LIMIT 1"})
-	}
+	n := newStoredRows(t, s.w.r.plan.Residual.Write.Delete)
 	limit, rows := maxStoredBytes, maxStoredRows
-	if !t.load.Table.Transactional {
+	switch {
+	case !t.load.Table.Transactional:
 		rows = maxLooseRows
+	case !n.ordered:
+		rows = maxScannedRows
 	}
 	if packet := s.w.r.x.facts.maxPacket; packet > 0 {
 		limit = min(limit, packet/2)
 	}
-	next := &storedRows{cases: make([]string, len(t.plan.Columns))}
-	for _, row := range t.changed {
-		one, err := s.row(t, &row)
-		if err != nil {
+	for i := range t.changed {
+		row := &t.changed[i]
+		before := len(n.text)
+		if err := s.row(n, row); err != nil {
 			return err
 		}
-		if next.rows == rows || next.rows > 0 && next.size+one.size > limit {
-			if !t.load.Table.Transactional {
-				return t.errNotOne()
-			}
-			if err := s.send(t, next); err != nil {
-				return err
-			}
-			next = &storedRows{cases: make([]string, len(t.plan.Columns))}
+		if len(n.rows) <= rows && (len(n.rows) == 1 || n.size <= limit) {
+			continue
 		}
-		next.add(one)
+		if !t.load.Table.Transactional {
+			return t.errNotOne()
+		}
+		n.drop(before)
+		if err := s.send(t, n); err != nil {
+			return err
+		}
+		n.reset()
+		if err := s.row(n, row); err != nil {
+			return err
+		}
 	}
-	return s.send(t, next)
+	// Without a row it is sent too: what the client may not write, it may not write where there is nothing to write either.
+	return s.send(t, n)
 }
 
 // row renders one row.
-func (s *rowStore) row(t *writtenTable, row *changedRow) (*storedRows, error) {
-	one := &storedRows{cases: make([]string, len(t.plan.Columns)), rows: 1}
-	for i, name := range t.plan.Key {
-		if i > 0 {
-			one.where += " AND "
+func (s *rowStore) row(n *storedRows, row *changedRow) error {
+	for i := range row.values {
+		start := len(n.text)
+		if v := &row.values[i]; v.changed {
+			var err error
+			if n.text, err = s.value(n.text, n.t, &n.t.plan.Columns[i], v, row.owner); err != nil {
+				return err
+			}
 		}
-		if !s.w.r.plan.Residual.Write.Delete {
-			one.where += storedAs + "."
-		}
-		one.where += quoteName(name) + "=" + row.key[i]
+		n.spans = append(n.spans, [2]int{start, len(n.text)})
 	}
-	one.size = len(one.where) + len(" OR ()")
-	for i, v := range row.values {
-		if !v.changed {
-			continue
-		}
-		value, err := s.value(t, &t.plan.Columns[i], &v, row.owner)
-		if err != nil {
-			return nil, err
-		}
-		one.cases[i] = " WHEN " + one.where + " THEN " + value
-		one.size += len(one.cases[i])
-	}
-	return one, nil
+	n.add(row)
+	return nil
 }
 
-// value renders the new value of a column.
-func (s *rowStore) value(t *writtenTable, c *rewrite.WriteColumn, v *changedValue, owner rowOwner) (string, error) {
+// value appends the new value of a column.
+func (s *rowStore) value(dst []byte, t *writtenTable, c *rewrite.WriteColumn, v *changedValue, owner rowOwner) (out []byte, err error) {
 	switch {
 	case v.null:
-		return "NULL", nil
+		return append(dst, "NULL"...), nil
 	case v.cell != nil:
-		return "x'" + hex.EncodeToString(v.cell) + "'", nil
+		return append(hex.AppendEncode(append(dst, "x'"...), v.cell), '\''), nil
 	case c.Protected == nil:
 		literal, ok := plainLiteral(t.load.Table.Column(c.Name), v.value)
 		if !ok {
-			return "", errOrigin
+			return dst, errOrigin
 		}
-		return literal, nil
+		return append(dst, literal...), nil
 	}
-	var err error
 	if s.cell, err = s.sealer.seal(s.cell[:0], c.Protected, owner, v.value); err != nil {
-		return "", err
+		return dst, err
 	}
-	return "x'" + hex.EncodeToString(s.cell) + "'", nil
-}
-
-// add puts a row behind the others.
-func (n *storedRows) add(one *storedRows) {
-	for i, c := range one.cases {
-		n.cases[i] += c
-	}
-	if n.rows > 0 {
-		n.where += " OR "
-	}
-	n.where += "(" + one.where + ")"
-	n.rows += one.rows
-	n.size += one.size
+	return append(hex.AppendEncode(append(dst, "x'"...), s.cell), '\''), nil
 }
 
 // text renders the statement. All columns that the client's statement assigns are assigned, so that its rights are those of
 // the client's and ON UPDATE does not set one of them.
 func (s *rowStore) text(t *writtenTable, n *storedRows) []byte {
-	b := []byte(storeHead)
+	b := append(s.statement[:0], storeHead...)
 	r := s.w.r
 	if r.plan.Residual.Clock {
 		b = append(append(b, ",timestamp="...), r.mirror.now...)
 	}
 	name := quoteName(t.load.Table.Database) + "." + quoteName(t.load.Table.Name)
 	if r.plan.Residual.Write.Delete {
-		return append(b, " FOR DELETE FROM "+name+" WHERE "+n.where...)
-	}
-	b = append(b, " FOR UPDATE "+name+" AS "+storedAs+" SET "...)
-	for i, c := range t.plan.Columns {
-		if i > 0 {
-			b = append(b, ',')
+		b = append(b, " FOR DELETE FROM "+name+" WHERE "...)
+	} else {
+		b = append(b, " FOR UPDATE "+name+" AS "+storedAs+" SET "...)
+		for i, c := range t.plan.Columns {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(append(b, storedAs+"."...), quoteName(c.Name)...), '=')
+			b = n.appendValue(b, i)
 		}
-		column := storedAs + "." + quoteName(c.Name)
-		b = append(append(b, column...), '=')
-		if n.cases[i] == "" {
-			b = append(b, column...)
-			continue
-		}
-		b = append(b, "CASE"...)
-		b = append(append(append(b, n.cases[i]...), " ELSE "...), column...)
-		b = append(b, " END"...)
+		b = append(b, " WHERE "...)
 	}
-	return append(b, " WHERE "+n.where...)
+	s.statement = n.appendCondition(b)
+	return s.statement
 }
 
 // send runs the statement and holds the number of its rows against those that it was made for.
@@ -309,7 +284,7 @@ func (s *rowStore) send(t *writtenTable, n *storedRows) error {
 	}
 	x.sealing = true
 	ok, err := x.sideWrite(text)
-	if err != nil || n.rows == 0 {
+	if err != nil || len(n.rows) == 0 {
 		return err
 	}
 	rows := ok.AffectedRows
@@ -318,10 +293,10 @@ func (s *rowStore) send(t *writtenTable, n *storedRows) error {
 			return err
 		}
 	}
-	if rows != uint64(n.rows) && !t.load.Table.Transactional {
+	if rows != uint64(len(n.rows)) && !t.load.Table.Transactional {
 		return errStoredPartly
 	}
-	if rows != uint64(n.rows) {
+	if rows != uint64(len(n.rows)) {
 		return errStored
 	}
 	return nil

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -196,6 +197,31 @@ func (t *writtenTable) rowLoaded(open *opener, columns []rewrite.LoadColumn, val
 		}
 	}
 	return nil
+}
+
+// warned ends the statement when a condition that the backend has evaluated for it met a value that had to be bent: in a strict
+// sql_mode that is an error of a statement that writes, and the evaluator does not see the row.
+func (w *writeBack) warned() error {
+	x := w.r.x
+	mode := rewrite.StrictAllTables
+	if w.targets[0].load.Table.Transactional {
+		mode |= rewrite.StrictTransTables
+	}
+	if x.facts.Mode&mode == 0 || w.r.plan.Ignore {
+		return nil
+	}
+	var first error
+	err := x.side([]byte("SHOW WARNINGS"), nil, func(row [][]byte) error {
+		d, err := readDiagnosis(row)
+		if err != nil || first != nil || d.level != "Warning" {
+			return err
+		}
+		if f, ok := valueFault(wire.ERR{Code: d.code, State: "22007", Message: d.message}); ok {
+			first = f
+		}
+		return nil
+	})
+	return cmp.Or(err, first)
 }
 
 // loaded is called when all rows are in the evaluator: it copies those of the targets.

@@ -33,6 +33,7 @@ type Server struct {
 	report     *report
 	started    time.Time
 	owners     *keystore.Directory // nil without a keystore
+	background *background
 
 	// base is cancelled by Close, so that nothing goes on dialling.
 	base   context.Context
@@ -93,6 +94,7 @@ func NewServer(config Config) (*Server, error) {
 	}
 	s.metrics = newMetrics(s.registry, plans)
 	s.report = newReport(s.log, s.metrics.reported, time.Now)
+	s.background = newBackground()
 	s.base, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -212,6 +212,9 @@ func (s *session) run() (endCause, error) {
 		return cause, err
 	}
 	for {
+		if s.executor != nil {
+			s.executor.tendBackground()
+		}
 		p, cause, err := s.next()
 		if err != nil {
 			return cause, err

@@ -76,6 +76,11 @@ func (x *executor) readSide(kind wire.ReplyKind, define func(i int, d *wire.Colu
 		switch event {
 		case wire.EventOK, wire.EventResultEnd, wire.EventColumnsEnd:
 			x.session.status = r.Status
+			if event == wire.EventResultEnd {
+				var end wire.OK
+				end, err = parseEnd(payload, x.caps)
+				x.sideWarnings = end.Warnings
+			}
 		case wire.EventInfile:
 			err = r.RefuseInfile(errPacket(errInfile))
 		default:

@@ -45,6 +45,10 @@ func Alters(s *Schema, p *Policy, o AlterOptions) []Alter {
 		} else {
 			a.notes = append(a.notes, a.dropped...)
 		}
+		if (o.Finish || a.guards) && len(a.clauses) > 0 {
+			// Without it MariaDB neither judges the rows that are there by a new CHECK of a column nor writes the table anew.
+			a.clauses = append(a.clauses, "ALGORITHM=COPY")
+		}
 		alter := Alter{Database: t.Database, Table: t.Name}
 		for _, note := range a.notes {
 			alter.Notes = append(alter.Notes, oneLine(note))
@@ -79,12 +83,14 @@ type alteration struct {
 	o       AlterOptions
 	clauses []string
 	notes   []string
-	// dropped are notes about indexes that the statement drops for good.
+	// dropped are notes about indexes that the statement drops, or that enforce nothing any more.
 	dropped []string
 	// blocked: the table cannot be made ready by a statement alone.
 	blocked bool
 	// mixed: the columns will hold plaintext beside cells. A key over them is UNIQUE only once the plaintext is marked.
 	mixed bool
+	// guards: a column that holds values gets its guard CHECK.
+	guards bool
 	// row counts the bytes given to VARBINARY columns so far.
 	row int64
 }
@@ -118,6 +124,9 @@ func (a *alteration) check(c *Column) string {
 	}
 	if a.table.guard(c.Name) != nil || a.leavesOpen(c) {
 		return ""
+	}
+	if _, binary := c.capacity(); binary {
+		a.guards = true
 	}
 	return " CHECK (" + guardClause(c.Name) + ")"
 }

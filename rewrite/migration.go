@@ -209,6 +209,8 @@ type Passage struct {
 	Update string
 	// Begun says that First, or a part of it, is done already: Update may be too.
 	Begun bool
+	// NoCells says that the columns may hold no cells.
+	NoCells bool
 	// Digests says that the values before are to be held against those behind.
 	Digests bool
 	// Blocked says why the table cannot go this way; all else is empty then. Notes say what one might not expect. Neither holds

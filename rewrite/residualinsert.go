@@ -28,7 +28,8 @@ type ResidualInsert struct {
 	Keys []*Index
 	// LastID: the statement sets LAST_INSERT_ID() itself.
 	LastID bool
-	// ReturningFrom is the first token of the RETURNING list, which goes to the statement's end; -1 without one.
+	// ReturningFrom is the first token, of the collapsed statement, of the RETURNING list, which goes to the statement's end; -1
+	// without one.
 	ReturningFrom int
 }
 
@@ -577,10 +578,28 @@ func (c *Column) whole() bool {
 	return false
 }
 
-// returning refuses RETURNING.
+// returning plans RETURNING: its list is evaluated over the rows as the backend gives them back.
 func (w *residualInserter) returning() error {
-	if w.p.b.parsed.Returning != nil {
-		return refuse(CodeNotPossible, w.of.table.String(), "RETURNING of rows whose values are computed over protected columns", "select them afterwards")
+	r := w.p.b.parsed.Returning
+	if r == nil {
+		return nil
+	}
+	b, at := w.p.b, -1
+	for i := range b.st.Tokens() {
+		if b.st.Is(i, KwReturning) {
+			at = i
+		}
+	}
+	var rows rowChanger
+	r.Node.Accept(&rows)
+	params := at >= 0 && slices.ContainsFunc(b.st.Tokens()[at:], func(t Token) bool { return t.Kind == TokParam })
+	session := slices.ContainsFunc(w.p.r.Session, func(s SessionRead) bool { return s.From > at })
+	if at < 0 || w.in.Duplicate || bool(rows) || params || session {
+		return refuse(CodeNotPossible, w.of.table.String(), "RETURNING of this list from rows whose values are computed over protected columns", "select them afterwards")
+	}
+	w.p.r.Write.Returning = true
+	if w.in.ReturningFrom = b.st.Collapsed(at + 1); w.in.ReturningFrom < 0 {
+		return notUnderstood("RETURNING is not where it is expected", "")
 	}
 	return nil
 }
@@ -614,11 +633,10 @@ func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
 		if x.WildCard != nil {
 			break
 		}
-		name := FoldName(x.AsName.O)
-		if c, ok := x.Expr.(*ast.ColumnNameExpr); ok && name == "" {
-			name = FoldName(c.Name.Name.O)
-		}
+		name := itemName(x)
 		d.items[name] = append(d.items[name], x.Expr)
+	case *ast.SetOprStmt:
+		d.branches(x)
 	case *ast.CommonTableExpression:
 		d.listed = d.listed || len(x.ColNameList) > 0
 	case *ast.TableSource:
@@ -629,6 +647,45 @@ func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
 
 // Leave implements ast.Visitor.
 func (d *derivedNames) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// itemName is the name that a select item gives to a column, empty where it is made of the item's text.
+func itemName(f *ast.SelectField) string {
+	if c, ok := f.Expr.(*ast.ColumnNameExpr); ok && f.AsName.O == "" {
+		return FoldName(c.Name.Name.O)
+	}
+	return FoldName(f.AsName.O)
+}
+
+// branches notes the select items of a set operation, whose columns have the names of its first query and the values of all.
+func (d *derivedNames) branches(n *ast.SetOprStmt) {
+	all, err := branchesOf(n)
+	if err != nil {
+		d.listed = true
+		return
+	}
+	first := all[0].Fields.Fields
+	for _, s := range all {
+		if len(s.Fields.Fields) != len(first) {
+			d.listed = true
+			return
+		}
+		for i, f := range s.Fields.Fields {
+			if f.WildCard != nil || first[i].WildCard != nil {
+				d.listed = true
+				return
+			}
+			name := itemName(first[i])
+			d.items[name] = append(d.items[name], f.Expr)
+		}
+	}
+}
+
+// derived reports whether the qualifier of a column name may mean a derived table or a common table expression, which can have the
+// name of a table elsewhere in the statement.
+func (d *derivedNames) derived(n *ast.ColumnName) bool {
+	qualifier := FoldTable(n.Table.O, d.p.b.p.schema.LowerCaseTableNames)
+	return slices.ContainsFunc(d.p.blocks, func(q *queryBlock) bool { return slices.Contains(q.derived, qualifier) })
+}
 
 // plain refuses an expression whose value may depend on a protected column.
 func (d *derivedNames) plain(e ast.ExprNode) error {
@@ -686,7 +743,7 @@ func (v *taintFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 func (v *taintFinder) column(x *ast.ColumnName) {
 	p, name := v.d.p, FoldName(x.Name.O)
-	base := slices.ContainsFunc(p.tables, func(t *usedTable) bool { return x.Table.O != "" && p.mayName(t, x) })
+	base := x.Table.O != "" && !v.d.derived(x) && slices.ContainsFunc(p.tables, func(t *usedTable) bool { return p.mayName(t, x) })
 	known := false
 	for _, t := range p.tables {
 		c, prot := t.column(name)

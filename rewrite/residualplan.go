@@ -415,6 +415,9 @@ func (p *residualPlanner) use(q *queryBlock, n *ast.TableName, alias string) (*t
 		alias = n.Name.O
 	}
 	u := &tableUse{of: of, name: FoldTable(alias, b.p.schema.LowerCaseTableNames), block: q, whole: cte}
+	if cte {
+		q.derived = append(q.derived, u.name)
+	}
 	p.r.Indexes = p.r.Indexes || len(n.IndexHints) > 0
 	of.uses = append(of.uses, u)
 	q.uses = append(q.uses, u)
@@ -505,7 +508,7 @@ func (p *residualPlanner) returned(r *Parsed) error {
 		return notUnderstood("RETURNING is not understood", "")
 	}
 	for _, f := range s.Fields.Fields {
-		if f.WildCard != nil {
+		if f.WildCard != nil && (p.r.Write == nil || p.r.Write.Insert == nil) {
 			p.star(p.blocks[len(p.blocks)-1], f.WildCard)
 		}
 	}

@@ -361,6 +361,8 @@ type assignmentFinder struct {
 	p *residualPlanner
 	// around are the blocks around a node.
 	around []*queryBlock
+	// item is the select item around a node, nil in the other clauses.
+	item ast.ExprNode
 }
 
 // Enter implements ast.Visitor.
@@ -373,11 +375,15 @@ func (v *assignmentFinder) Enter(n ast.Node) (ast.Node, bool) {
 		} else {
 			v.around = append(v.around, v.p.blocks[i])
 		}
+	case *ast.SelectField:
+		if len(v.around) == 1 {
+			v.item = x.Expr
+		}
 	case *ast.VariableExpr:
 		if x.Value == nil {
 			break
 		}
-		plain := len(v.around) == 1 && v.around[0] != nil && v.p.plainExpression(v.around[0], x.Value)
+		plain := len(v.around) == 1 && v.around[0] != nil && v.p.plainExpression(v.around[0], x.Value) && v.plainItem()
 		v.p.assign(x.Name, plain)
 	}
 	return n, false
@@ -385,10 +391,26 @@ func (v *assignmentFinder) Enter(n ast.Node) (ast.Node, bool) {
 
 // Leave implements ast.Visitor.
 func (v *assignmentFinder) Leave(n ast.Node) (ast.Node, bool) {
-	if _, ok := n.(*ast.SelectStmt); ok {
+	switch n.(type) {
+	case *ast.SelectStmt:
 		v.around = v.around[:len(v.around)-1]
+	case *ast.SelectField:
+		if len(v.around) == 1 {
+			v.item = nil
+		}
 	}
 	return n, true
+}
+
+// plainItem reports whether the select item names no protected column, which could decide whether its assignment is reached:
+// IF(title LIKE 'a%', @t := 1, @t := 2).
+func (v *assignmentFinder) plainItem() bool {
+	if v.item == nil {
+		return true
+	}
+	plain := &plainVisitor{p: v.p, q: v.around[0], columns: true}
+	v.item.Accept(plain)
+	return !plain.failed
 }
 
 // plainExpression reports whether the value of an expression in a block (nil for SET) depends on no protected column and on no
@@ -400,9 +422,11 @@ func (p *residualPlanner) plainExpression(q *queryBlock, e ast.ExprNode) bool {
 }
 
 type plainVisitor struct {
-	p      *residualPlanner
-	q      *queryBlock
-	failed bool
+	p *residualPlanner
+	q *queryBlock
+	// columns: only columns are looked at, and what may hide them.
+	columns bool
+	failed  bool
 }
 
 // Enter implements ast.Visitor.
@@ -414,15 +438,23 @@ func (v *plainVisitor) Enter(n ast.Node) (ast.Node, bool) {
 			break
 		}
 		u, _, prot := v.p.resolve(v.q, x.Name)
-		v.failed = v.failed || u == nil || prot != nil
+		v.failed = v.failed || u == nil || prot != nil || v.q.aliases(x.Name)
 	case *ast.SubqueryExpr, *ast.ExistsSubqueryExpr, *ast.DefaultExpr, *ast.ValuesExpr, *ast.MatchAgainst, *ast.PositionExpr, *ast.WindowFuncExpr:
 		v.failed = true
 	case *ast.VariableExpr:
-		v.failed = v.failed || !x.IsSystem && v.tainted(FoldVariable(x.Name))
+		v.failed = v.failed || !v.columns && !x.IsSystem && v.tainted(FoldVariable(x.Name))
 	case *paramMarker:
-		v.failed = v.failed || v.p.b.keptMarker(x)
+		v.failed = v.failed || !v.columns && v.p.b.keptMarker(x)
 	}
 	return n, v.failed
+}
+
+// aliases reports whether a column name without a table's may be the alias of a select item, which HAVING and others take first.
+func (q *queryBlock) aliases(n *ast.ColumnName) bool {
+	if n.Table.O != "" || q.sel == nil || q.sel.Fields == nil {
+		return false
+	}
+	return slices.ContainsFunc(q.sel.Fields.Fields, func(f *ast.SelectField) bool { return FoldName(f.AsName.O) == FoldName(n.Name.O) })
 }
 
 // tainted reports whether a variable is kept, or may become so in the statement.

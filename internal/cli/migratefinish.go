@@ -13,9 +13,9 @@ import (
 
 func newMigrateFinish() *cobra.Command {
 	var o migrateOptions
-	var run bool
+	var run, decrypted bool
 	cmd := &cobra.Command{
-		Use:   "finish --config FILE [--table DATABASE.TABLE]... [--run]",
+		Use:   "finish --config FILE [--table DATABASE.TABLE]... [--decrypted] [--run]",
 		Short: "Let nothing but cells into the columns from now on",
 		Long: `Refuses while a column under plaintext: accept holds plaintext. Else it prints the
 statements that give the columns their CHECK, by which nothing but cells gets in, and
@@ -26,7 +26,12 @@ With --run it runs them, and writes down in the keystore since when the columns 
 sealed. From then on plaintext: accept is an error when latchkey serve starts: take it
 out of the policy of all proxies first.
 
-The exit code is 3 while plaintext is left.`,
+With --decrypted it is the other way round: it refuses while cells are left, and then
+gives the columns under plaintext: accept the types, defaults and indexes that they
+were declared with. The table is locked meanwhile. Take the columns out of the policy
+behind it.
+
+The exit code is 3 while plaintext, or a cell, is left.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := untilSignal(cmd.Context())
@@ -36,11 +41,15 @@ The exit code is 3 while plaintext is left.`,
 				return err
 			}
 			defer m.close()
+			if decrypted {
+				return m.restore(ctx, cmd, run)
+			}
 			return m.finish(ctx, cmd, run)
 		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&run, "run", false, "run the statements")
+	cmd.Flags().BoolVar(&decrypted, "decrypted", false, "give columns without cells their declared types back")
 	return cmd
 }
 
@@ -106,4 +115,33 @@ func (m *migration) finishTable(ctx context.Context, engine *migrate.Engine, one
 		out.printf("%s is sealed: take plaintext: accept out of the policy\n", oneLine(c.String()))
 	}
 	return false, nil
+}
+
+// restore gives columns without cells their declared types back.
+func (m *migration) restore(ctx context.Context, cmd *cobra.Command, run bool) error {
+	engine := m.engine(nil, migrate.Limits{}, nil)
+	defer engine.Close()
+	var ready []*rewrite.Passage
+	left := false
+	for _, p := range rewrite.Restore(m.inspection.Schema, m.config.Policy, rewrite.AlterOptions{MAC: m.keys.schemaMAC()}) {
+		if m.wanted(p.Table) && len(p.Blocked) == 0 && !p.Begun {
+			n, err := engine.Left(ctx, p.Migration, p.Protected(), true)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				fmt.Fprintf(m.errors, "latchkey: %s: %d rows hold cells: run latchkey migrate decrypt\n", oneLine(p.Table.String()), n)
+				left = true
+				continue
+			}
+		}
+		ready = append(ready, p)
+	}
+	if err := m.pass(cmd, ready, run); err != nil {
+		return err
+	}
+	if left {
+		return errUnfinished
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +39,7 @@ The exit code is 1 when a table cannot be converted; the others are prepared.`,
 			defer m.close()
 			passages := rewrite.Prepare(m.inspection.Schema, m.config.Policy, rewrite.AlterOptions{MAC: m.keys.schemaMAC()})
 			m.notAccepting(cmd.ErrOrStderr(), passages)
+			m.noteImages(cmd.ErrOrStderr(), passages)
 			return m.pass(cmd, passages, run)
 		},
 	}
@@ -58,6 +60,14 @@ func (m *migration) notAccepting(out io.Writer, passages []*rewrite.Passage) {
 		for _, note := range alter.Notes {
 			fmt.Fprintf(out, "latchkey: %s; say plaintext: accept to have them converted\n", note)
 		}
+	}
+}
+
+// noteImages says that the binary log will hold old values.
+func (m *migration) noteImages(out io.Writer, passages []*rewrite.Passage) {
+	v := m.inspection.Settings.Variables
+	if len(passages) > 0 && strings.EqualFold(v["log_bin"], "ON") && !strings.EqualFold(v["binlog_row_image"], "MINIMAL") {
+		fmt.Fprintln(out, "latchkey: binlog_row_image is not MINIMAL: when an application changes rows that are not converted yet, the binary log gets their old values in clear; set it on the server first")
 	}
 }
 

@@ -19,7 +19,8 @@ var rowsText = map[migrate.Act]struct{ short, long string }{
 	migrate.Encrypt: {"Seal the rows", `Seals the plaintext in columns that prepare has made ready: without --owner in columns
 under service keys, and for tables with away: accept in those under user keys, to
 the owners' public keys; with --owner and --key-file in the rows of one owner; with --key-file alone in tables
-under user keys that have no owner column.
+under user keys that have no owner column. While latchkey serve runs, it seals the
+rows of each owner who unlocks.
 
 Rows are written in small transactions, each under its lock. What an application
 writes meanwhile wins; rows that it has locked come later.`},
@@ -28,8 +29,10 @@ and --key-file those of one owner. The policy has to say plaintext: accept.
 
 Columns that finish has closed are opened first. Then the command stops with exit
 code 3, because the proxies have to be given the policy with plaintext: accept
-before there is plaintext; the same command goes on. What is written through the
-proxies is sealed as ever.`},
+before there is plaintext; the same command goes on. From there on latchkey
+serve seals no rows in the background until encrypt is run again, but what is written
+through it is sealed as ever. When nothing is sealed any more, finish --decrypted
+gives the columns their declared types.`},
 	migrate.Rotate: {"Seal old cells anew", `Opens every cell, and seals those anew that are not as they would be sealed now: under a
 key that a rotation has replaced, with a search tag of another collation, with or
 without a tag where the policy has changed, or to the public key of an owner who

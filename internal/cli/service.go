@@ -111,6 +111,7 @@ func (s *service) assemble() error {
 			Accounts:          accounts,
 			AllowInsecureKeys: s.config.AllowInsecureKeys,
 			KeyringIdle:       s.config.KeyringIdle,
+			Conversion:        s.conversion(&schema),
 		},
 	})
 	if err != nil {
@@ -118,6 +119,16 @@ func (s *service) assemble() error {
 	}
 	s.server.AddReadyCheck("schema", func(context.Context) error { return s.schema.Ready() })
 	return nil
+}
+
+// conversion says how sessions convert the rows of their owners; nil when they do not.
+func (s *service) conversion(backend *proxy.SchemaConfig) *proxy.ConversionConfig {
+	if s.config.ConversionRate == 0 || s.tables == nil {
+		return nil
+	}
+	return &proxy.ConversionConfig{
+		Rate: s.config.ConversionRate, Dial: proxy.MigrationDial(*backend), Fleet: s.keys.fleet, Realm: s.keys.realm, Notes: s.tables,
+	}
 }
 
 // close ends the evaluator and wipes the keys.

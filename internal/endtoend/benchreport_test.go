@@ -156,31 +156,34 @@ func (r *report) String() string {
 	return s.String()
 }
 
-// The part of docs/performance.md that is written by the benchmark.
-const (
-	performancePage = "performance.md"
-	measuredBegin   = "<!-- measured: begin -->\n"
-	measuredEnd     = "<!-- measured: end -->\n"
-)
+// performancePage is where figures are published, between comments that name the section.
+const performancePage = "performance.md"
 
 // publish prints the report. With -update it puts a whole one into docs/performance.md.
 func (r *report) publish(b *testing.B, whole bool) {
 	b.Helper()
-	fmt.Fprintf(os.Stdout, "\n%s\n", r)
+	publishSection(b, "measured", r.String(), whole)
+}
+
+// publishSection prints figures. With -update it puts them into their section of docs/performance.md, if they are whole.
+func publishSection(b *testing.B, section, figures string, whole bool) {
+	b.Helper()
+	fmt.Fprintf(os.Stdout, "\n%s\n", figures)
 	if !*update || !whole {
 		return
 	}
+	begin, end := []byte("<!-- "+section+": begin -->\n"), []byte("<!-- "+section+": end -->\n")
 	path := filepath.Join("..", "..", "docs", performancePage)
 	page, err := os.ReadFile(path)
 	if err != nil {
 		b.Fatal(err)
 	}
-	head, rest, ok := bytes.Cut(page, []byte(measuredBegin))
-	_, tail, ok2 := bytes.Cut(rest, []byte(measuredEnd))
+	head, rest, ok := bytes.Cut(page, begin)
+	_, tail, ok2 := bytes.Cut(rest, end)
 	if !ok || !ok2 {
 		b.Fatalf("%s has no place for the figures", path)
 	}
-	page = slices.Concat(head, []byte(measuredBegin), []byte(r.String()), []byte(measuredEnd), tail)
+	page = slices.Concat(head, begin, []byte(figures), end, tail)
 	if err := os.WriteFile(path, page, 0o644); err != nil {
 		b.Fatal(err)
 	}

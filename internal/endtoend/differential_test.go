@@ -422,6 +422,10 @@ func TestDifferential(t *testing.T) {
 		g := generator{r: rand.New(rand.NewPCG(uint64(seed), i))}
 		d.try(t, g.statement())
 	}
+	for i := range uint64(count) / 4 {
+		g := generator{r: rand.New(rand.NewPCG(^uint64(seed), i))}
+		d.try(t, g.addition())
+	}
 	if page := d.report(t); seed == differentialSeed && count == differentialCount {
 		comparePage(t, differentialMark, "", page)
 	}

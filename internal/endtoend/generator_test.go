@@ -232,8 +232,21 @@ func (g *generator) statement() trial {
 		{"generated: cte and derived", g.derivedRows}, {"generated: update", g.updateRows}, {"generated: delete", g.deleteRows},
 	}
 	kind := kinds[g.r.IntN(len(kinds))]
-	made := trial{class: kind.class}
-	made.stmt = markers.ReplaceAllStringFunc(kind.make(), func(m string) string {
+	return g.finish(kind.class, kind.make())
+}
+
+// addition makes one statement that adds rows.
+func (g *generator) addition() trial {
+	if g.chance(50) {
+		return g.finish("generated: insert", g.insertRows())
+	}
+	return g.finish("generated: upsert", g.upsertRows())
+}
+
+// finish puts the parameters in order.
+func (g *generator) finish(class, stmt string) trial {
+	made := trial{class: class}
+	made.stmt = markers.ReplaceAllStringFunc(stmt, func(m string) string {
 		i, _ := strconv.Atoi(m[1 : len(m)-1])
 		made.args = append(made.args, g.args[i])
 		return "?"
@@ -402,4 +415,27 @@ func (g *generator) deleteRows() string {
 	}
 	plain := source{s.generatedColumns, s.table}
 	return "DELETE FROM " + s.table + g.where(plain)
+}
+
+// insertRows adds rows whose values are computed from another table, or replaces some.
+func (g *generator) insertRows() string {
+	s := g.source("a")
+	verb, id := g.one("INSERT INTO", "INSERT IGNORE INTO"), "a.id + 1000"
+	if g.chance(30) {
+		verb, id = "REPLACE INTO", "a.id + 3"
+	}
+	return verb + " postings (id, account_id, payee, note, amount, qty) SELECT " + id + ", a." + s.key + ", LEFT(" + g.text(s, 2) + ", 20), " + g.any(s, 2) + ", ROUND(" +
+		g.number(s, 1) + " % 100, 2), " + g.one("NULL", "1 + 1", "LENGTH("+g.any(s, 1)+")") + " FROM " + s.String() + g.where(s) + " ORDER BY a.id"
+}
+
+// upsertRows adds rows, or changes those that are there.
+func (g *generator) upsertRows() string {
+	s := g.source("a")
+	for s.table == "postings" || s.table == "expenses" {
+		s = g.source("a")
+	}
+	return "INSERT INTO postings (id, account_id, payee, amount) SELECT a.id + " + g.one("0", "14", "1000") + ", a." + s.key + ", LEFT(" + g.text(s, 2) + ", 20), " + g.argument(g.literalNumber()) +
+		" FROM " + s.String() + g.where(s) + " ORDER BY a.id ON DUPLICATE KEY UPDATE postings." +
+		g.one("payee = LEFT(CONCAT(postings.payee, VALUES(payee)), 20)", "amount = postings.amount + VALUES(amount)", "note = CONCAT(postings.payee, '-', postings.note)",
+			"payee = IF(postings.qty > 3, VALUES(payee), postings.payee)", "account_id = VALUES(account_id), postings.payee = UPPER(postings.payee)")
 }

@@ -292,3 +292,77 @@ func TestMixedUniqueRefusals(t *testing.T) {
 		t.Errorf("a value that is not there: %v", err)
 	}
 }
+
+// TestMixedUniqueConversion signs up while rows are converted, closes the columns, and takes a half of it back.
+func TestMixedUniqueConversion(t *testing.T) {
+	w := newMixedUniqueTwin(t, mariadbtest.Shared(t))
+	for i := range 300 {
+		w.server.Exec(t, fmt.Sprintf("INSERT INTO %s.users (name, mail) VALUES ('old', 'someone.with.a.long.name%d@example.org')", w.sealed, i))
+	}
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	for n := range 2 {
+		c := w.proxy.Conn(t, w.sealed, "?charset=utf8mb4", w.key)
+		wait.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				old := fmt.Sprintf("INSERT INTO users (name, mail) VALUES ('n', 'Someone.With.A.Long.Name%d@example.org')", i*7%300)
+				if a := run(c, wayText, old, nil); a.Code != 1062 {
+					t.Errorf("%s: got %d %s, want 1062", old, a.Code, a.Text)
+				}
+				fresh := fmt.Sprintf("INSERT INTO users (name, mail) VALUES ('n', 'someone.with.a.long.name%d.%d@example.org')", n, i)
+				if a := run(c, wayPrepared, fresh, nil); a.Code != 0 {
+					t.Errorf("%s: got %d %s, want none", fresh, a.Code, a.Text)
+				}
+			}
+		})
+	}
+	latchkeytest.Run(t, 0, "migrate", "encrypt", "--config", w.proxy.Config, "--table", w.sealed+".users", "--batch", "5", "--rate", "400")
+	close(stop)
+	wait.Wait()
+	if rows := w.server.Query(t, "SELECT COUNT(*) FROM "+w.sealed+".users WHERE LEFT(mail, 4) <> x'FF4C4B74'"); rows[0][0] != "0" {
+		t.Errorf("%s rows hold plaintext", rows[0][0])
+	}
+	// Back: the keys become ordinary ones first, since plaintext could not stand in them.
+	unique := "SELECT COUNT(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA='" + w.sealed + "' AND TABLE_NAME='teams' AND INDEX_NAME='per_org' AND NON_UNIQUE=0"
+	if rows := w.server.Query(t, unique); rows[0][0] != "2" {
+		t.Errorf("the key of teams is not UNIQUE while rows hold plaintext: %v", rows)
+	}
+	latchkeytest.Run(t, 3, "migrate", "decrypt", "--config", w.proxy.Config, "--table", w.sealed+".teams")
+	if rows := w.server.Query(t, unique); rows[0][0] != "0" {
+		t.Errorf("the key of teams is UNIQUE while rows are taken back: %v", rows)
+	}
+	latchkeytest.Run(t, 0, "migrate", "decrypt", "--config", w.proxy.Config, "--table", w.sealed+".teams")
+	sealed := w.proxy.Conn(t, w.sealed, "", w.key)
+	mustExec(t, sealed, "ALTER TABLE teams COMMENT 'taken back'")
+	if a := run(sealed, wayText, "INSERT INTO teams (org, label) VALUES (9, 'blue')", nil); a.Code != 9705 {
+		t.Errorf("a write while the key is an ordinary one: got %d %s, want 9705", a.Code, a.Text)
+	}
+	// And forth to the end.
+	latchkeytest.Run(t, 0, "migrate", "encrypt", "--config", w.proxy.Config)
+	latchkeytest.Run(t, 0, "migrate", "finish", "--config", w.proxy.Config, "--run")
+	if rows := w.server.Query(t, unique); rows[0][0] != "2" {
+		t.Errorf("the key of teams is not UNIQUE at the end: %v", rows)
+	}
+}
+
+// TestMixedUniqueUndone takes columns back to what they were declared before anything was sealed: long values lose their marks.
+func TestMixedUniqueUndone(t *testing.T) {
+	w := newMixedUniqueTwin(t, mariadbtest.Shared(t))
+	latchkeytest.Run(t, 0, "migrate", "finish", "--config", w.proxy.Config, "--decrypted", "--run")
+	for _, table := range []string{"users", "teams", "tokens", "flags"} {
+		query := "SELECT * FROM %s." + table + " ORDER BY id"
+		got, want := fmt.Sprint(w.server.Query(t, fmt.Sprintf(query, w.sealed))), fmt.Sprint(w.server.Query(t, fmt.Sprintf(query, w.plain)))
+		if got != want {
+			t.Errorf("%s: got %q, want %q", table, got, want)
+		}
+		created := func(db string) string { return w.server.Query(t, "SHOW CREATE TABLE "+db+"."+table)[0][1] }
+		if got, want := created(w.sealed), created(w.plain); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", table, got, want)
+		}
+	}
+}

@@ -89,7 +89,7 @@ func TestResidualWarningsStayHere(t *testing.T) {
 		}
 		for _, stmt := range []string{"SELECT CAST(title AS SIGNED) FROM entries WHERE id = 70", "SELECT UPPER(title) FROM entries WHERE title = '" + secret.text + "' SYNTAX ERROR",
 			"SELECT UPPER(title), CAST('" + secret.text + "' AS NO_TYPE) FROM entries", "SELECT UPPER(title) REGEXP CONCAT('(', title) FROM entries WHERE id = 70",
-			"SELECT id FROM entries WHERE amount = '" + secret.text + "'", "SELECT GROUP_CONCAT(title ORDER BY id LIMIT 1), MEDIAN(title + '" + secret.text + "') OVER () FROM entries"} {
+			"SELECT id FROM entries WHERE amount = '" + secret.text + "'", "SELECT GROUP_CONCAT(title ORDER BY id LIMIT 1) FROM entries WHERE title <> '" + secret.text + "'"} {
 			for _, asked := range []string{"SHOW WARNINGS", "SHOW COUNT(*) WARNINGS", "SELECT @@warning_count", "SHOW ERRORS", "SELECT @@error_count", "GET DIAGNOSTICS @n = NUMBER",
 				"GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT"} {
 				if rows, err := sealed.QueryContext(context.Background(), stmt); err == nil {

@@ -12,15 +12,18 @@ import (
 )
 
 // BaseCaps are the capabilities of connections whose replies the proxy reads itself.
-const BaseCaps = wire.CapMySQL | wire.CapProtocol41 | wire.CapSecureConnection | wire.CapPluginAuth | wire.CapLongFlag |
-	wire.CapTransactions | wire.CapLocalFiles | wire.CapMultiResults | wire.CapPSMultiResults | wire.CapDeprecateEOF
+const BaseCaps = wire.CapProtocol41 | wire.CapSecureConnection | wire.CapPluginAuth | wire.CapLongFlag |
+	wire.CapTransactions | wire.CapMultiResults | wire.CapPSMultiResults | wire.CapDeprecateEOF | wire.CapBulkOperations
 
 // relayCaps are those that decide how a reply is written and which rows it counts: a reply that goes on to a client must be
 // read with the client's.
-const relayCaps = wire.CapDeprecateEOF | wire.CapExtendedMetadata | wire.CapMySQL | wire.CapFoundRows
+const relayCaps = wire.CapDeprecateEOF | wire.CapExtendedMetadata | wire.CapFoundRows
 
 // RelayCaps gives the capabilities of a connection whose replies can be passed to a client with the given ones unchanged.
 func RelayCaps(client wire.Capabilities) wire.Capabilities {
+	if client.Has(wire.CapMySQL) {
+		client &^= wire.CapExtendedMetadata // MariaDB's own capabilities do not count then
+	}
 	return BaseCaps&^relayCaps | client&relayCaps
 }
 
@@ -205,11 +208,8 @@ func (c *Conn) login() error {
 		return err
 	}
 	c.id, c.serverVersion = g.ThreadID, g.Version
-	l := wire.Login{Caps: c.Caps & (g.Caps | wire.CapMySQL), MaxPacket: wire.MaxPayload, Charset: utf8mb4General,
+	l := wire.Login{Caps: c.Caps & g.Caps, MaxPacket: wire.MaxPayload, Charset: utf8mb4General,
 		User: []byte("root"), Plugin: []byte("mysql_native_password")}
-	if l.Caps.Has(wire.CapMySQL) {
-		l.Caps &= 1<<32 - 1
-	}
 	c.Caps = l.Caps
 	change := wire.ChangeUser{User: l.User, Charset: []byte{l.Charset, 0}, Plugin: l.Plugin}
 	c.changeUser = change.Append(nil, c.Caps)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,6 +96,7 @@ func TestARowComesBackAsItWasLoaded(t *testing.T) {
 	for i := range 256 {
 		all = append(all, byte(i), byte(255-i), byte(i), '\\', byte(i), '\t', byte(i))
 	}
+	run(t, c, "SET NAMES latin1")
 	text := []byte("a\tb\\N\nc\r\x00 'd' \"e\" \xc3\xa4\xf0\x9f\x98\x80\\")
 	l, err := c.Load(t.Context(), "d", "t", []string{"id", "a", "b", "l", "bits"})
 	if err != nil {
@@ -107,6 +110,7 @@ func TestARowComesBackAsItWasLoaded(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(explain(err))
 	}
+	run(t, c, "SET NAMES utf8mb4")
 	r, err := c.Query(t.Context(), "SELECT a, b, l, bits FROM d.t ORDER BY id")
 	if err != nil {
 		t.Fatal(explain(err))
@@ -118,6 +122,81 @@ func TestARowComesBackAsItWasLoaded(t *testing.T) {
 				t.Errorf("row %d column %d = %q, want %q", i, j, got, v)
 			}
 		}
+	}
+}
+
+// TestLongRowsAreLoaded loads rows around and beyond max_allowed_packet, and more of them than may be under way.
+func TestLongRowsAreLoaded(t *testing.T) {
+	e := New(Config{})
+	t.Cleanup(e.Close)
+	const packet = 1 << 20
+	e.Start(Settings{MaxAllowedPacket: packet}, testZones)
+	c := acquire(t, e)
+	defer c.Release()
+	run(t, c, "CREATE DATABASE d")
+	run(t, c, "CREATE TEMPORARY TABLE d.t (id INT, a LONGTEXT, b LONGBLOB) CHARACTER SET utf8mb4")
+	l, err := c.Load(t.Context(), "d", "t", []string{"id", "a", "b"})
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	lengths := []int{0, 1, loadChunk - 1, loadChunk, loadChunk + 1, packet/2 - 1, packet / 2, packet - 1}
+	for range 30 {
+		lengths = append(lengths, 3*loadChunk/4)
+	}
+	for i, n := range lengths {
+		row := [][]byte{strconv.AppendInt(nil, int64(i), 10), bytes.Repeat([]byte{'x'}, n), bytes.Repeat([]byte{0xff, 0}, n/2)}
+		if i%3 == 2 {
+			row[2] = nil
+		}
+		if err := l.Row(row); err != nil {
+			t.Fatal(explain(err))
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(explain(err))
+	}
+	for i, n := range lengths {
+		want := fmt.Sprintf("%d,%d", n, n/2*2)
+		if i%3 == 2 {
+			want = fmt.Sprintf("%d,NULL", n)
+		}
+		if got := query(t, c, fmt.Sprintf("SELECT LENGTH(a), LENGTH(b) FROM d.t WHERE id = %d AND a = REPEAT('x', LENGTH(a))", i)); got != want {
+			t.Errorf("row %d: lengths %s, want %s", i, got, want)
+		}
+	}
+}
+
+// TestRowsThatDoNotFitAreAnError loads values that the server would have to bend, in the first request and in a later one.
+func TestRowsThatDoNotFitAreAnError(t *testing.T) {
+	e := start(t, Config{})
+	for _, bad := range []int{0, 5000, 19999} {
+		c := acquire(t, e)
+		run(t, c, "CREATE DATABASE IF NOT EXISTS d")
+		run(t, c, "SET sql_mode=''")
+		run(t, c, "CREATE TEMPORARY TABLE d.t (a VARCHAR(40)) CHARACTER SET utf8mb4")
+		l, err := c.Load(t.Context(), "d", "t", []string{"a"})
+		if err != nil {
+			t.Fatal(explain(err))
+		}
+		for i := 0; i < 20000 && err == nil; i++ {
+			value := bytes.Repeat([]byte{'x'}, 40)
+			if i == bad {
+				value = append(value, 'x')
+			}
+			err = l.Row([][]byte{value})
+		}
+		if err == nil {
+			err = l.Close()
+		}
+		if !errors.Is(err, ErrNotLoaded) {
+			t.Errorf("row %d too long: %v, want %v", bad, err, ErrNotLoaded)
+		}
+		c.Release()
+	}
+	c := acquire(t, e)
+	defer c.Release()
+	if got := query(t, c, "SELECT 1"); got != "1" {
+		t.Errorf("afterwards SELECT 1 = %s", got)
 	}
 }
 

@@ -2,73 +2,118 @@ package evaluator
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
+	"sync/atomic"
 
 	"latchkey/proxy/wire"
 )
 
-// loadChunk is about how many bytes of rows go out with one write.
-const loadChunk = 64 << 10
+const (
+	// loadChunk is about how many bytes of rows go out with one request, unless max_allowed_packet is small.
+	loadChunk = 64 << 10
+	// maxAhead is how many requests may wait for their replies, and maxFilled how many for being sent.
+	maxAhead  = 16
+	maxFilled = 4
+)
 
-// Load streams rows into a table. No value becomes SQL: the server asks for a file, and the rows are its content.
-// https://mariadb.com/kb/en/load-data-infile/
+// Load streams rows into a table. No value becomes SQL: rows are parameters of one prepared INSERT, many rows a request. The
+// server has no text to take apart then, as it would with LOAD DATA. https://mariadb.com/kb/en/com_stmt_bulk_execute/
+//
+// Requests are sent by a goroutine of their own, so that the server stores rows while the next ones are being opened; it ends
+// with Close or Abort.
 type Load struct {
 	conn   *Conn
 	ctx    context.Context
 	stop   func() bool
 	fields int
-	buf    []byte
-	rows   uint64
-	bytes  uint64
-	err    error // the first one; the connection is broken then
+	// chunk is the size from which a request is sent. A row that is longer has its values sent one by one.
+	chunk int
+	// head begins each request.
+	head []byte
+	// filling is the request being filled; filled wait to be sent, and free have been.
+	filling      loadRequest
+	filled, free chan loadRequest
+	sender       loadSender
+	rows         uint64
+	bytes        uint64
+	err          error // the first one; the connection is broken then
+}
+
+// loadRequest is one request and how many rows it has: none where it has no reply.
+type loadRequest struct {
+	buf  []byte
+	rows int
 }
 
 // Load starts loading into the named columns of a table, which may be a temporary one; the other columns get their defaults.
-// Values are text as MariaDB writes it: utf8mb4 for columns of characters, bytes for all others. The end of ctx breaks the
-// connection. The caller calls Close or Abort. An error of the server is an *Error.
+// Values are text as MariaDB writes it: utf8mb4 for columns of characters, bytes for all others. The session's
+// character_set_client and character_set_connection are utf8mb4 afterwards. The end of ctx breaks the connection. The caller
+// calls Close or Abort. An error of the server is an *Error.
 func (c *Conn) Load(ctx context.Context, database, table string, columns []string) (*Load, error) {
 	c.count()
-	l := &Load{conn: c, ctx: ctx, fields: len(columns), buf: make([]byte, 0, loadChunk+loadChunk/4)}
+	l := &Load{conn: c, ctx: ctx, fields: len(columns), chunk: min(loadChunk, c.server.maxPacket/2), filled: make(chan loadRequest, maxFilled), free: make(chan loadRequest, maxFilled+2)}
 	if err := c.with(ctx, func() error { return l.begin(database, table, columns) }); err != nil {
 		return nil, err
 	}
 	l.stop = context.AfterFunc(ctx, c.Kill)
+	l.sender = loadSender{conn: c, done: make(chan struct{})}
+	go l.sender.run(l.filled, l.free)
 	return l, nil
 }
 
-// begin sends the statement and waits for the server to ask for the file.
+// loadCharset is how parameters are read: as utf8mb4.
+const loadCharset = "SET character_set_client=utf8mb4,character_set_connection=utf8mb4"
+
+// begin prepares the statement, with one write.
 func (l *Load) begin(database, table string, columns []string) error {
 	c := l.conn
-	if err := c.query(loadStatement(database, table, columns)); err != nil {
+	w := &c.Wire.Writer
+	w.Seq = 0
+	if err := w.Packet(append([]byte{byte(wire.ComQuery)}, loadCharset...)); err != nil {
 		return err
 	}
-	p, err := c.Wire.Read(wire.MaxLogin)
-	if err != nil {
+	c.buf = append(append(c.buf[:0], byte(wire.ComStmtPrepare)), loadStatement(database, table, columns)...)
+	if err := c.Wire.Send(c.buf); err != nil {
 		return err
 	}
-	if len(p.Payload) > 0 && p.Payload[0] == 0xff {
-		return serverError(p.Payload)
+	set := c.drain(wire.ReplyQuery)
+	var e *Error
+	if set != nil && !errors.As(set, &e) {
+		return set
 	}
-	if len(p.Payload) == 0 || p.Payload[0] != 0xfb {
-		return &wire.IOError{Side: wire.BackendSide, Op: "read", Err: wire.ErrMalformed}
+	if err := c.drain(wire.ReplyPrepare); err != nil {
+		return err
 	}
-	c.Wire.Writer.Seq = p.Seq + 1
+	if set != nil {
+		return set
+	}
+	const withTypes = 128
+	l.head = binary.LittleEndian.AppendUint32([]byte{byte(wire.ComStmtBulkExecute)}, c.reply.Prepared.Statement)
+	l.head = binary.LittleEndian.AppendUint16(l.head, withTypes)
+	for range columns {
+		l.head = append(l.head, byte(wire.TypeVarString), 0)
+	}
 	return nil
 }
 
-// loadStatement builds the statement. The file's format is the default one, spelled out because it depends on sql_mode
-// otherwise. A user variable would lose a value's bytes if the column were of bits or characters, so every field is a column.
+// loadStatement builds the statement.
 func loadStatement(database, table string, columns []string) string {
-	dst := append([]byte("LOAD DATA LOCAL INFILE '' INTO TABLE "), quoteName(nil, database)...)
-	dst = quoteName(append(dst, '.'), table)
-	dst = append(dst, " CHARACTER SET utf8mb4 FIELDS TERMINATED BY x'09' ESCAPED BY x'5C' LINES TERMINATED BY x'0A' ("...)
+	dst := append([]byte("INSERT INTO "), quoteName(nil, database)...)
+	dst = append(quoteName(append(dst, '.'), table), " ("...)
 	for i, column := range columns {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = quoteName(dst, column)
+	}
+	dst = append(dst, ") VALUES ("...)
+	for i := range columns {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, '?')
 	}
 	return string(append(dst, ')'))
 }
@@ -81,79 +126,106 @@ func (l *Load) Row(values [][]byte) error {
 	if len(values) != l.fields {
 		return fmt.Errorf("a row of %d values for %d columns", len(values), l.fields)
 	}
-	for i, v := range values {
-		if i > 0 {
-			l.buf = append(l.buf, '\t')
-		}
-		l.buf = appendField(l.buf, v)
-		l.bytes += uint64(len(v))
+	size := 0
+	for _, v := range values {
+		size += len(v)
 	}
-	l.buf = append(l.buf, '\n')
+	l.bytes += uint64(size)
 	l.rows++
-	if len(l.buf) < loadChunk {
+	if size > l.chunk {
+		return l.longRow(values)
+	}
+	if l.filling.buf == nil {
+		l.next()
+	}
+	const here, null = 0, 1 // indicators
+	buf := l.filling.buf
+	for _, v := range values {
+		if v == nil {
+			buf = append(buf, null)
+			continue
+		}
+		buf = wire.AppendLenencString(append(buf, here), v)
+	}
+	l.filling.buf = buf
+	l.filling.rows++
+	if len(buf) < l.chunk {
 		return nil
 	}
 	return l.flush()
 }
 
-// appendField escapes what has a meaning in the file: the three special characters and NUL, and CR for the sake of nothing
-// but symmetry with what MariaDB writes itself.
-func appendField(dst, value []byte) []byte {
-	if value == nil {
-		return append(dst, '\\', 'N')
+// longRow adds a row that could exceed max_allowed_packet: its values go ahead in pieces.
+// https://mariadb.com/kb/en/com_stmt_send_long_data/
+func (l *Load) longRow(values [][]byte) error {
+	if err := l.flush(); err != nil {
+		return err
 	}
-	from := 0
-	for i, b := range value {
-		var escape byte
-		switch b {
-		case '\t':
-			escape = 't'
-		case '\n':
-			escape = 'n'
-		case '\\':
-			escape = '\\'
-		case 0:
-			escape = '0'
-		default:
-			continue
+	statement := l.head[1:5]
+	execute := wire.Execute{Statement: binary.LittleEndian.Uint32(statement), Iterations: 1}
+	for i, v := range values {
+		execute.Params = append(execute.Params, wire.Param{ParamType: wire.ParamType{Type: wire.TypeVarString}, Null: v == nil, Long: v != nil})
+		// An empty value is one empty piece.
+		for first := true; v != nil && (first || len(v) > 0); first = false {
+			n := min(len(v), l.chunk)
+			piece := append(append(make([]byte, 0, 7+n), byte(wire.ComStmtSendLong)), statement...)
+			piece = append(binary.LittleEndian.AppendUint16(piece, uint16(i)), v[:n]...)
+			v = v[n:]
+			if err := l.hand(loadRequest{buf: piece}); err != nil {
+				return err
+			}
 		}
-		dst = append(append(dst, value[from:i]...), '\\', escape)
-		from = i + 1
 	}
-	return append(dst, value[from:]...)
+	return l.hand(loadRequest{buf: execute.Append(nil), rows: 1})
 }
 
-// flush writes what is waiting as packets of the file, none of them near max_allowed_packet, however long a value is.
+// next begins a request, in memory that has been sent if there is any.
+func (l *Load) next() {
+	select {
+	case used := <-l.free:
+		l.filling.buf = used.buf[:0]
+	default:
+		l.filling.buf = make([]byte, 0, loadChunk+loadChunk/4)
+	}
+	l.filling.buf, l.filling.rows = append(l.filling.buf, l.head...), 0
+}
+
+// flush hands the rows that are waiting to the sender.
 func (l *Load) flush() error {
-	if len(l.buf) == 0 {
+	if l.filling.buf == nil {
 		return nil
 	}
-	w := &l.conn.Wire.Writer
-	for part := range slices.Chunk(l.buf, loadChunk) {
-		if err := w.Packet(part); err != nil {
-			return l.fail(err)
-		}
-	}
-	l.buf = l.buf[:0]
-	return l.fail(w.Flush())
+	r := l.filling
+	l.filling = loadRequest{}
+	return l.hand(r)
 }
 
-// fail notes the error that ended the load.
-func (l *Load) fail(err error) error {
-	if err == nil {
-		return nil
+// hand gives a request to the sender.
+func (l *Load) hand(r loadRequest) error {
+	l.filled <- r
+	if l.sender.failed.Load() {
+		return l.end()
 	}
-	l.err = l.conn.note(err)
-	if l.ctx.Err() != nil {
-		l.err = l.ctx.Err()
+	return nil
+}
+
+// end waits for the sender and notes the error that ended the load, if any.
+func (l *Load) end() error {
+	close(l.filled)
+	<-l.sender.done
+	if err := l.sender.err; err != nil {
+		l.err = l.conn.note(err)
+		if l.ctx.Err() != nil {
+			l.err = l.ctx.Err()
+		}
 	}
 	return l.err
 }
 
-// Close ends the file and waits until the server has all rows. A row that the server did not take is an error.
+// Close sends the last rows and waits until the server has all of them. A row that the server did not take is an error.
 func (l *Load) Close() error {
-	if l.err == nil && l.flush() == nil {
-		_ = l.fail(l.finish())
+	if l.err == nil && l.flush() == nil && l.end() == nil {
+		l.err = l.forget()
 	}
 	if !l.stop() && l.err == nil {
 		l.err = l.ctx.Err()
@@ -165,30 +237,11 @@ func (l *Load) Close() error {
 	return l.err
 }
 
-// finish sends the empty packet that ends the file and reads the reply.
-func (l *Load) finish() error {
-	c := l.conn
-	if err := c.Wire.Packet(nil); err != nil {
-		return err
-	}
-	if err := c.Wire.Flush(); err != nil {
-		return err
-	}
-	p, err := c.Wire.Read(wire.MaxLogin)
-	if err != nil {
-		return err
-	}
-	if len(p.Payload) > 0 && p.Payload[0] == 0xff {
-		return serverError(p.Payload)
-	}
-	ok, err := wire.ParseOK(p.Payload, c.Caps)
-	if err != nil {
-		return &wire.IOError{Side: wire.BackendSide, Op: "read", Err: err}
-	}
-	if ok.AffectedRows != l.rows || ok.Warnings > 0 {
-		return fmt.Errorf("%w: %d of %d rows, %d warnings", ErrNotLoaded, ok.AffectedRows, l.rows, ok.Warnings)
-	}
-	return nil
+// forget closes the statement. The request has no reply: it goes out with the next one.
+func (l *Load) forget() error {
+	w := &l.conn.Wire.Writer
+	w.Seq = 0
+	return w.Packet(append([]byte{byte(wire.ComStmtClose)}, l.head[1:5]...))
 }
 
 // ErrNotLoaded reports rows that the server did not store as they were given.
@@ -198,8 +251,79 @@ var ErrNotLoaded = errors.New("rows were not loaded into the evaluator as they a
 func (l *Load) Abort() {
 	l.stop()
 	l.conn.interrupt()
+	if l.err == nil {
+		_ = l.end()
+	}
 	l.err = ErrUnavailable
+	clear(l.filling.buf)
 }
 
-// Rows says how many rows and bytes of values have been added.
-func (l *Load) Rows() (rows, bytes uint64) { return l.rows, l.bytes }
+// loadSender sends requests and reads their replies. It has the connection to itself until it is done.
+type loadSender struct {
+	conn *Conn
+	// sent has the rows of each request whose reply has not been read.
+	sent []int
+	// failed says that err is set; err may be read when done is closed.
+	failed atomic.Bool
+	err    error
+	done   chan struct{}
+}
+
+// run sends what is filled until there is no more. After an error it takes requests and sends none.
+func (s *loadSender) run(filled <-chan loadRequest, free chan<- loadRequest) {
+	defer close(s.done)
+	for r := range filled {
+		if s.err == nil {
+			s.fail(s.send(r))
+		}
+		clear(r.buf)
+		select {
+		case free <- r:
+		default:
+		}
+	}
+	for s.err == nil && len(s.sent) > 0 {
+		s.fail(s.stored())
+	}
+}
+
+// fail notes an error.
+func (s *loadSender) fail(err error) {
+	if err == nil {
+		return
+	}
+	s.err = err
+	s.failed.Store(true)
+	if len(s.sent) > 0 {
+		// Replies that nobody will read.
+		s.conn.interrupt()
+	}
+}
+
+// send sends one request, and reads what the server says of an earlier one if it is far behind.
+func (s *loadSender) send(r loadRequest) error {
+	if err := s.conn.Wire.Send(r.buf); err != nil {
+		return err
+	}
+	if r.rows > 0 {
+		s.sent = append(s.sent, r.rows)
+	}
+	if len(s.sent) > maxAhead {
+		return s.stored()
+	}
+	return nil
+}
+
+// stored reads the reply to the first request that has none.
+func (s *loadSender) stored() error {
+	rows := s.sent[0]
+	s.sent = s.sent[:copy(s.sent, s.sent[1:])]
+	ok, err := s.conn.read(wire.ReplyExecute, nil)
+	if err != nil {
+		return err
+	}
+	if ok.AffectedRows != uint64(rows) || ok.Warnings > 0 {
+		return fmt.Errorf("%w: %d of %d rows, %d warnings", ErrNotLoaded, ok.AffectedRows, rows, ok.Warnings)
+	}
+	return nil
+}

@@ -31,10 +31,12 @@ type server struct {
 	binary  string
 	storage *storage
 	version string
-	began   time.Time
-	life    context.Context // ends with the process
-	end     context.CancelFunc
-	zoned   chan struct{} // closed when the time zones have been copied, or could not be
+	// maxPacket is the server's max_allowed_packet in bytes.
+	maxPacket int
+	began     time.Time
+	life      context.Context // ends with the process
+	end       context.CancelFunc
+	zoned     chan struct{} // closed when the time zones have been copied, or could not be
 
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when the process is gone; guards exitErr
@@ -63,6 +65,7 @@ func startServer(ctx context.Context, config *Config, settings Settings) (*serve
 	if s.storage, err = newStorage(config.Dir, as); err != nil {
 		return nil, err
 	}
+	s.maxPacket = cmp.Or(settings.MaxAllowedPacket, 1<<30)
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.launch(ctx, as, settings); err != nil {
 		s.stop()
@@ -134,10 +137,10 @@ func (s *server) bootstrap(ctx context.Context, as *account, settings Settings) 
 // spawn starts the process. Its goroutine keeps the thread that started it until the process ends, since the kernel sends the
 // parent-death signal when that thread, not the whole parent, goes away.
 func (s *server) spawn(as *account, settings Settings) error {
-	cmd := exec.Command(s.binary, append(s.options(settings), "--local-infile=1",
+	cmd := exec.Command(s.binary, append(s.options(settings), "--local-infile=0",
 		"--socket="+s.storage.socket(), "--pid-file="+s.storage.data()+"/pid",
 		"--max-connections="+strconv.Itoa(2*s.config.Connections+reserve), "--thread-cache-size="+strconv.Itoa(s.config.Connections),
-		"--max-allowed-packet="+strconv.Itoa(cmp.Or(settings.MaxAllowedPacket, 1<<30)), "--net-buffer-length=16K", "--wait-timeout=31536000", "--max-prepared-stmt-count=1048576")...)
+		"--max-allowed-packet="+strconv.Itoa(s.maxPacket), "--net-buffer-length=16K", "--wait-timeout=31536000", "--max-prepared-stmt-count=1048576")...)
 	cmd.Dir = s.storage.data()
 	cmd.SysProcAttr = childAttributes(as)
 	exited := make(chan struct{})

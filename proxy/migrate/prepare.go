@@ -63,13 +63,28 @@ type passage struct {
 
 func (s *passage) run(ctx context.Context) error {
 	e, p := s.e, s.p
+	if !p.Begun {
+		// Of a passage that came to its end.
+		if err := s.statements(ctx, nil, dropped(noteUpdated, s.name)); err != nil {
+			return err
+		}
+	}
+	if p.NoCells && !p.Begun {
+		left, err := e.Left(ctx, p.Migration, p.Protected(), true)
+		if err != nil {
+			return err
+		}
+		if left > 0 {
+			return fmt.Errorf("%d rows hold cells: %w", left, ErrLeft)
+		}
+	}
 	var before digests
 	if p.Digests && !p.Begun {
 		var err error
 		if before, err = e.digestDeclared(ctx, p); err != nil {
 			return err
 		}
-		if err := s.statements(ctx, e.seal(before.notes(p.Migration.Table)), dropped(noteUpdated, s.name)); err != nil {
+		if err := s.statements(ctx, e.seal(before.notes(p.Migration.Table)), nil); err != nil {
 			return err
 		}
 	}
@@ -91,7 +106,16 @@ func (s *passage) run(ctx context.Context) error {
 	if err := e.statements(ctx, p.Last...); err != nil {
 		return err
 	}
-	return s.statements(ctx, nil, dropped(noteUpdated, s.name))
+	drop := dropped(noteUpdated, s.name)
+	if p.NoCells {
+		drop = append(drop, dropped(noteDecrypts, s.name)...)
+	} else {
+		// Of a column that had the name before.
+		for _, c := range p.Protected() {
+			drop = append(drop, dropped(noteSealed, sealedName(c))...)
+		}
+	}
+	return s.statements(ctx, nil, drop)
 }
 
 // update runs the step that has to run once: in one transaction with the note that says so.
