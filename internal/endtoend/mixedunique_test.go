@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,11 +51,11 @@ var mixedUniqueRows = []string{
 	"INSERT INTO loose (id, mail) VALUES (1, 'ann@example.org')",
 }
 
-func newMixedUniqueTwin(t *testing.T, server *mariadbtest.Server) *twin {
+func newMixedUniqueTwin(t *testing.T, server *mariadbtest.Server, more ...string) *twin {
 	t.Helper()
 	w := &twin{server: server, plain: server.NewDatabase(t), sealed: server.NewDatabase(t), key: latchkeytest.NewAccountKey(t)}
 	for _, db := range []string{w.plain, w.sealed} {
-		for _, stmt := range append([]string{mixedUniqueTables}, mixedUniqueRows...) {
+		for _, stmt := range slices.Concat([]string{mixedUniqueTables}, mixedUniqueRows, more) {
 			server.Exec(t, "SET NAMES utf8mb4; USE "+db+";"+stmt)
 		}
 	}
@@ -295,10 +296,7 @@ func TestMixedUniqueRefusals(t *testing.T) {
 
 // TestMixedUniqueConversion signs up while rows are converted, closes the columns, and takes a half of it back.
 func TestMixedUniqueConversion(t *testing.T) {
-	w := newMixedUniqueTwin(t, mariadbtest.Shared(t))
-	for i := range 300 {
-		w.server.Exec(t, fmt.Sprintf("INSERT INTO %s.users (name, mail) VALUES ('old', 'someone.with.a.long.name%d@example.org')", w.sealed, i))
-	}
+	w := newMixedUniqueTwin(t, mariadbtest.Start(t), "INSERT INTO users (name, mail) SELECT 'old', CONCAT('someone.with.a.long.name', seq, '@example.org') FROM seq_0_to_99")
 	stop := make(chan struct{})
 	var wait sync.WaitGroup
 	for n := range 2 {
@@ -310,7 +308,7 @@ func TestMixedUniqueConversion(t *testing.T) {
 					return
 				default:
 				}
-				old := fmt.Sprintf("INSERT INTO users (name, mail) VALUES ('n', 'Someone.With.A.Long.Name%d@example.org')", i*7%300)
+				old := fmt.Sprintf("INSERT INTO users (name, mail) VALUES ('n', 'Someone.With.A.Long.Name%d@example.org')", i*7%100)
 				if a := run(c, wayText, old, nil); a.Code != 1062 {
 					t.Errorf("%s: got %d %s, want 1062", old, a.Code, a.Text)
 				}
@@ -321,7 +319,7 @@ func TestMixedUniqueConversion(t *testing.T) {
 			}
 		})
 	}
-	latchkeytest.Run(t, 0, "migrate", "encrypt", "--config", w.proxy.Config, "--table", w.sealed+".users", "--batch", "5", "--rate", "400")
+	latchkeytest.Run(t, 0, "migrate", "encrypt", "--config", w.proxy.Config, "--table", w.sealed+".users", "--batch", "5", "--rate", "200")
 	close(stop)
 	wait.Wait()
 	if rows := w.server.Query(t, "SELECT COUNT(*) FROM "+w.sealed+".users WHERE LEFT(mail, 4) <> x'FF4C4B74'"); rows[0][0] != "0" {
@@ -352,7 +350,7 @@ func TestMixedUniqueConversion(t *testing.T) {
 
 // TestMixedUniqueUndone takes columns back to what they were declared before anything was sealed: long values lose their marks.
 func TestMixedUniqueUndone(t *testing.T) {
-	w := newMixedUniqueTwin(t, mariadbtest.Shared(t))
+	w := newMixedUniqueTwin(t, mariadbtest.Start(t))
 	latchkeytest.Run(t, 0, "migrate", "finish", "--config", w.proxy.Config, "--decrypted", "--run")
 	for _, table := range []string{"users", "teams", "tokens", "flags"} {
 		query := "SELECT * FROM %s." + table + " ORDER BY id"
