@@ -25,6 +25,7 @@ func TestDuplicateOfSelect(t *testing.T) {
 			"INSERT INTO entries (id, title) SELECT id, title FROM archive WHERE id < 4 ON DUPLICATE KEY UPDATE title = VALUES(title)",
 			"SELECT id, title, changed > '2024-06-01' FROM entries ORDER BY id",
 			"INSERT INTO diary (id, user_id, title) SELECT id, user_id, title FROM entries WHERE id < 3 ON DUPLICATE KEY UPDATE title = VALUES(title)",
+			"INSERT INTO diary (id, user_id, title) SELECT 1, 7, 'one' ON DUPLICATE KEY UPDATE title = VALUES(title)",
 			"SELECT * FROM diary ORDER BY id",
 			"DELETE FROM archive WHERE id NOT IN (1, 9)")
 		for _, stmt := range []string{
