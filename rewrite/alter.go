@@ -87,7 +87,7 @@ type alteration struct {
 	dropped []string
 	// blocked: the table cannot be made ready by a statement alone.
 	blocked bool
-	// mixed: the columns will hold plaintext beside cells, so that no key over them can be UNIQUE.
+	// mixed: the columns will hold plaintext beside cells. A key over them is UNIQUE only once the plaintext is marked.
 	mixed bool
 	// guards: a column that holds values gets its guard CHECK.
 	guards bool
@@ -287,10 +287,7 @@ func (a *alteration) indexes() (drops, adds []string) {
 		}
 		name := quoteName(index.Name)
 		drops = append(drops, "DROP INDEX "+name)
-		if a.mixed && index.Unique {
-			a.dropped = append(a.dropped, fmt.Sprintf("%s: the UNIQUE key %s becomes an ordinary one until `latchkey migrate finish`: cells and plaintext cannot be compared", a.table, name))
-		}
-		if add := a.coverTags(index); add != "" {
+		if add := a.coverTags(index, !a.mixed); add != "" {
 			adds = append(adds, "ADD "+add)
 		} else {
 			a.dropped = append(a.dropped, fmt.Sprintf("%s: nothing can take the place of index %s over cells: it is dropped", a.table, name))
@@ -348,8 +345,9 @@ func (a *alteration) settled(index *Index) bool {
 	return true
 }
 
-// coverTags gives the index that takes the place of one over protected columns, empty when there can be none.
-func (a *alteration) coverTags(index *Index) string {
+// coverTags gives the index that takes the place of one over protected columns, empty when there can be none. Without unique it is
+// an ordinary one whatever was declared.
+func (a *alteration) coverTags(index *Index, unique bool) string {
 	declared := &DeclaredIndex{Kind: "KEY"}
 	switch {
 	case index.Unique:
@@ -390,7 +388,7 @@ func (a *alteration) coverTags(index *Index) string {
 		return ""
 	}
 	kind, end := "INDEX ", ""
-	if declared.Unique() && !a.mixed {
+	if declared.Unique() && unique {
 		kind = "UNIQUE INDEX "
 	} else if ignored && a.schema.ServerVersion >= 100600 {
 		end = " IGNORED"

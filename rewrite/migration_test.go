@@ -38,10 +38,12 @@ func TestPreparePlansEachStep(t *testing.T) {
 	for what, pair := range map[string][2]string{
 		"the type": {strings.Join(p.First, ";"), "ALTER TABLE `journal`.`entries`\n  DROP INDEX `u`,\n  " + physical + quoteText(waiting) +
 			",\n  ADD INDEX `u` (`user_id`, `title`(20)) COMMENT 'latchkey:v1 index=UNIQUE KEY (0,0)'"},
-		"the marks": {p.Update, "UPDATE `journal`.`entries` SET `title`=IF(LEFT(`title`,3)=x'ff4c4b' OR `title`=x'',CONCAT(x'ff4c4b70',`title`),`title`), `changed`=`changed`\n" +
-			"  WHERE LEFT(`title`,3)=x'ff4c4b' OR `title`=x''"},
-		"the annotation": {strings.Join(p.Last, ";"), "ALTER TABLE `journal`.`entries`\n  " + physical + quoteText(annotation)},
-		"the notes":      {strings.Join(p.Notes, ";"), "journal.entries: the UNIQUE key `u` becomes an ordinary one until `latchkey migrate finish`: cells and plaintext cannot be compared"},
+		"the marks": {p.Update, "UPDATE `journal`.`entries` SET `title`=IF(LENGTH(`title`)>20 OR LEFT(`title`,3)=x'ff4c4b' AND LENGTH(`title`)>16," +
+			"CONCAT(x'ff4c4b71',LEFT(UNHEX(SHA2(`title`,256)),16),`title`),IF(LEFT(`title`,3)=x'ff4c4b' OR `title`=x'',CONCAT(x'ff4c4b70',`title`),`title`)), `changed`=`changed`\n" +
+			"  WHERE LEFT(`title`,3)=x'ff4c4b' OR `title`=x'' OR LENGTH(`title`)>20 OR LEFT(`title`,3)=x'ff4c4b' AND LENGTH(`title`)>16"},
+		"the annotation": {strings.Join(p.Last, ";"), "ALTER TABLE `journal`.`entries`\n  " + physical + quoteText(annotation) +
+			",\n  DROP INDEX `u`,\n  ADD UNIQUE INDEX `u` (`user_id`, `title`(20)) COMMENT 'latchkey:v1 index=UNIQUE KEY (0,0)'"},
+		"the notes": {strings.Join(p.Notes, ";"), ""},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s:\n%s\nwant\n%s", what, pair[0], pair[1])
@@ -89,6 +91,12 @@ func TestRestorePlansTheWayBack(t *testing.T) {
 	if want := "ALTER TABLE `journal`.`entries`\n  MODIFY COLUMN `title` bigint(20) unsigned DEFAULT NULL"; p.Last[1] != want {
 		t.Errorf("the last step is\n%s\nwant\n%s", p.Last[1], want)
 	}
+	table.Indexes[1].Unique = true
+	const ordinary = ",\n  DROP INDEX `u`,\n  ADD INDEX `u` (`user_id`, `title`(20)) COMMENT 'latchkey:v1 index=UNIQUE KEY (0,0) USING BTREE'"
+	if all := passages(t, Restore, table, tp); len(all) != 1 || !strings.HasSuffix(all[0].First[0], ordinary) || all[0].Last[0] != want {
+		t.Errorf("passages %+v of a column in a UNIQUE key, want one that makes it an ordinary one before the marks are gone", all)
+	}
+	table.Indexes[1].Unique = false
 	table.Checks = []CheckConstraint{{Name: "g", Clause: guardClause("title")}}
 	if all := passages(t, Restore, table, tp); len(all) != 1 || len(all[0].Blocked) != 1 {
 		t.Errorf("passages %+v of a guarded column, want a reason", all)

@@ -391,7 +391,7 @@ func (w *residualInserter) written(columns []*Column) error {
 			continue
 		}
 		if p := c.Protected; p != nil {
-			if err := sealable(p); err != nil {
+			if err := sealableUnseen(p); err != nil {
 				return err
 			}
 			w.p.b.plan.Writes = append(w.p.b.plan.Writes, p)
