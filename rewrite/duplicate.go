@@ -77,7 +77,7 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 	}
 	p := c.Protected
 	if p == nil {
-		if owns(in.table, c.Name) {
+		if owns(in.table, c.Name) && in.s.Select == nil {
 			if x, ok := unparen(a.Expr).(*ast.ValuesExpr); ok && in.table.Column(x.Column.Name.Name.O) == c {
 				return nil, false, in.sameOwner(c, tokens)
 			}
@@ -86,6 +86,9 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 			return nil, false, err
 		}
 		return nil, false, b.walk(a.Expr, in.updateScope)
+	}
+	if in.s.Select != nil {
+		return nil, false, in.selectedAssign(p, a.Expr)
 	}
 	if err := sealable(p); err != nil {
 		return nil, false, err
@@ -111,9 +114,7 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 			piece.Old = -1
 		}
 	case *ast.ColumnNameExpr:
-		// Without its table's name the column could be one of the SELECT.
-		f, err := in.sc.resolve(x.Name)
-		if err == nil && f.prot == p && (in.s.Select == nil || x.Name.Table.O != "") {
+		if f, err := in.sc.resolve(x.Name); err == nil && f.prot == p {
 			return nil, false, nil
 		}
 		return nil, false, notPossible(p, "another column as the new value", "write a literal or VALUES(col)")
@@ -126,6 +127,19 @@ func (in *inserter) duplicateAssign(a *ast.Assignment, tokens assignment, old in
 	}
 	in.writes(p)
 	return p, values, b.edit(tokens.valueFrom, tokens.valueTo, piece)
+}
+
+// selectedAssign judges an assignment to a sealed column where the rows are those of a SELECT: it may leave the cell as it is.
+// Which rows are there already, and so which values stay as they are, shows only when the SELECT has run; a new cell for an
+// unchanged value would count as a change.
+func (in *inserter) selectedAssign(p *Protected, e ast.ExprNode) error {
+	if x, ok := unparen(e).(*ast.ColumnNameExpr); ok && x.Name.Table.O != "" {
+		// Without its table's name the column could be one of the SELECT.
+		if f, err := in.sc.resolve(x.Name); err == nil && f.prot == p {
+			return nil
+		}
+	}
+	return notPossible(p, "ON DUPLICATE KEY UPDATE after a SELECT assigns it", "read the values and write them with INSERT ... VALUES")
 }
 
 // before plans the reading of the rows that the new ones collide with: by every unique key whose columns have known

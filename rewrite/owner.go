@@ -144,16 +144,9 @@ func (in *inserter) storedOwner(p *Protected) (*RowOwner, error) {
 	if err != nil {
 		return nil, err
 	}
-	qualified := name
-	if in.s.Select != nil {
-		if !asciiName(in.table.Name) {
-			return nil, notPossible(p, "the name of the table is not ASCII", "")
-		}
-		qualified = quoteName(in.table.Name) + "." + name
-	}
 	o := &RowOwner{Value: unknownValue}
 	if !c.Generated {
-		o.Stored, o.New, o.Old = OwnerText(c, qualified), OwnerText(c, "VALUES("+name+")"), 1
+		o.Stored, o.New, o.Old = OwnerText(c, name), OwnerText(c, "VALUES("+name+")"), 1
 	}
 	return o, nil
 }

@@ -606,6 +606,8 @@ func whereEnds(st *Statement, i int) bool {
 		return st.Is(i+1, KwIn)
 	case KwWindow:
 		return st.Is(i+2, KwAs)
+	case KwOn:
+		return st.Is(i+1, KwDuplicate)
 	}
 	return st.IsOp(i, OpRightParen) || st.IsOp(i, OpSemicolon)
 }
