@@ -26,6 +26,8 @@ type createSelect struct {
 	// columns are those that the rows have values for, and definition declares all of them and the keys.
 	columns    []string
 	definition string
+	// defaultless are columns, as quoted there, that can be NULL and have no default, not even NULL: no definition says so.
+	defaultless []string
 }
 
 // createSelect carries out CREATE TABLE ... SELECT.
@@ -43,7 +45,6 @@ func (x *executor) createSelect(r *residual) (ok bool, err error) {
 	}
 	x.env.Schema.Invalidate()
 	there, err := c.create(table)
-	x.env.Schema.Invalidate()
 	if err != nil {
 		return false, x.refuse(err)
 	}
@@ -51,7 +52,10 @@ func (x *executor) createSelect(r *residual) (ok bool, err error) {
 		// MariaDB's own answer to that.
 		return x.sealed(table)
 	}
-	filling, err := c.fill(r)
+	var filling *residual
+	if err = c.dropDefaults(); err == nil {
+		filling, err = c.fill(r)
+	}
 	if err == nil {
 		return x.runResidual(filling)
 	}
@@ -96,8 +100,15 @@ func (c *createSelect) prepare(r *residual) (table *job, protected []*rewrite.Pr
 		return nil, nil, errCreateName
 	}
 	table = &job{st: st, snapshot: r.snapshot, to: len(text), more: r.more}
-	table.plan, protected, err = r.snapshot.Planner.PlanCreated(st, &c.x.facts.Facts, protect)
-	return table, protected, err
+	if table.plan, protected, err = r.snapshot.Planner.PlanCreated(st, &c.x.facts.Facts, protect); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range protected {
+		if slices.Contains(c.defaultless, quoteName(p.Column)) {
+			return nil, nil, errNotPossible(p, "CREATE TABLE ... SELECT would make it a column that can be NULL and has no default; declare the column in the statement")
+		}
+	}
+	return table, protected, nil
 }
 
 // describeCreate finds out whether a statement is right that will be executed later.
@@ -169,7 +180,7 @@ func (c *createSelect) declare(ctx context.Context, conn *evaluator.Conn, query 
 	if c.plan.Charset != "" {
 		text += " DEFAULT CHARSET=" + c.plan.Charset + " COLLATE=" + c.plan.Collation
 	}
-	ok, err := conn.ExecParams(ctx, text+strings.TrimPrefix(c.plan.Verb, "INSERT")+" "+string(query), params)
+	ok, err := conn.ExecParams(ctx, text+" "+strings.TrimPrefix(c.plan.Verb, "INSERT")+" "+string(query), params)
 	if err != nil {
 		return err
 	}
@@ -200,7 +211,22 @@ func (c *createSelect) declare(ctx context.Context, conn *evaluator.Conn, query 
 	if c.definition = string(definition[:end]); !asciiText(c.definition) && c.x.facts.Charset != rewrite.CharsetUTF8MB4 {
 		return errCreateName
 	}
+	for line := range strings.Lines(c.definition) {
+		if name, ok := defaultless(strings.TrimSpace(line)); ok {
+			c.defaultless = append(c.defaultless, name)
+		}
+	}
 	return nil
+}
+
+// defaultless tells whether a line of SHOW CREATE TABLE defines a column that can be NULL and has no default, and gives its quoted name.
+func defaultless(line string) (name string, ok bool) {
+	if !strings.HasPrefix(line, "`") {
+		return "", false
+	}
+	name, definition, found := strings.Cut(line, "` ")
+	definition, _, _ = strings.Cut(definition, " COMMENT '")
+	return name + "`", found && !strings.Contains(definition, " NOT NULL") && !strings.Contains(definition, " DEFAULT ")
 }
 
 // errCreateName is for a statement that cannot be told in the client's character set.
@@ -278,6 +304,7 @@ func (c *createSelect) create(table *job) (there bool, err error) {
 // fill gives the statement that writes the rows, planned for the schema with the new table.
 func (c *createSelect) fill(r *residual) (*residual, error) {
 	x := c.x
+	x.env.Schema.Invalidate()
 	snapshot, err := x.snapshot()
 	if err != nil {
 		return nil, err
@@ -299,6 +326,16 @@ func (c *createSelect) fill(r *residual) (*residual, error) {
 		return nil, errOrigin
 	}
 	return &residual{x: x, st: st, plan: plan, snapshot: snapshot, to: len(text), execute: r.execute, charset: r.charset, more: r.more, filling: c}, nil
+}
+
+// dropDefaults takes from columns the default that their definition has given them.
+func (c *createSelect) dropDefaults() error {
+	for _, name := range c.defaultless {
+		if err := c.x.sideExec([]byte("ALTER TABLE " + c.plan.Target + " ALTER COLUMN " + name + " DROP DEFAULT")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // drop drops the table after the statement has failed. It may be called on nil.

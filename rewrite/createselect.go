@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
 // CreateSelect is CREATE TABLE ... SELECT in its parts. The evaluator tells what MariaDB would declare, by running it there over
@@ -16,7 +18,7 @@ type CreateSelect struct {
 	Elements, Options string
 	// Query is the SELECT, as the client wrote it.
 	Query string
-	// Verb is how the rows are written: INSERT, INSERT IGNORE or REPLACE.
+	// Verb is how the rows are written: INSERT or REPLACE.
 	Verb string
 	// Charset and Collation are the table's defaults.
 	Charset, Collation string
@@ -64,7 +66,8 @@ func (c *tableChange) createSelect(open, end, query int) error {
 	}
 	switch {
 	case st.Is(last, KwIgnore):
-		n.Verb, last = "INSERT IGNORE", last-1
+		// Of rows with the same key, the server keeps the last one in some places and the first one in others.
+		return refused("CREATE TABLE ... IGNORE SELECT over protected columns", "create the table with its columns, and use INSERT IGNORE ... SELECT")
 	case st.Is(last, KwReplace):
 		n.Verb, last = "REPLACE", last-1
 	}
@@ -198,5 +201,33 @@ func (p *residualPlanner) sources() ([][]*Protected, error) {
 			}
 		}
 	}
-	return sources, nil
+	return sources, p.copiesDefault(names)
+}
+
+// copiesDefault refuses a column whose default is an expression: the new table would have it too, and the evaluator does not know it.
+func (p *residualPlanner) copiesDefault(names *derivedNames) error {
+	for _, t := range p.tables {
+		for _, c := range t.table.Columns {
+			if c.computesDefault() && names.copies(c.Name) {
+				return refuse(CodeNotPossible, t.table.String()+"."+c.Name, "CREATE TABLE ... SELECT over protected columns copies a default that is an expression",
+					"create the table with its columns, and use INSERT ... SELECT")
+			}
+		}
+	}
+	return nil
+}
+
+// copies tells whether a select list of the statement has a column of that name as it is, or may have it.
+func (d *derivedNames) copies(name string) bool {
+	if d.star {
+		return true
+	}
+	for _, list := range d.items {
+		for _, e := range list {
+			if c, ok := e.(*ast.ColumnNameExpr); ok && FoldName(c.Name.Name.O) == FoldName(name) {
+				return true
+			}
+		}
+	}
+	return false
 }

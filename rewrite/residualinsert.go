@@ -618,6 +618,8 @@ type derivedNames struct {
 	items map[string][]ast.ExprNode
 	// listed: some columns have their names from a list, and could be anything.
 	listed bool
+	// star: there is a * in a select list.
+	star bool
 }
 
 func newDerivedNames(p *residualPlanner) *derivedNames {
@@ -631,6 +633,7 @@ func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
 	switch x := n.(type) {
 	case *ast.SelectField:
 		if x.WildCard != nil {
+			d.star = true
 			break
 		}
 		name := FoldName(x.AsName.O)
