@@ -26,8 +26,6 @@ type createSelect struct {
 	// columns are those that the rows have values for, and definition declares all of them and the keys.
 	columns    []string
 	definition string
-	// defaultless are columns, as quoted there, that can be NULL and have no default, not even NULL: no definition says so.
-	defaultless []string
 }
 
 // createSelect carries out CREATE TABLE ... SELECT.
@@ -52,10 +50,7 @@ func (x *executor) createSelect(r *residual) (ok bool, err error) {
 		// MariaDB's own answer to that.
 		return x.sealed(table)
 	}
-	var filling *residual
-	if err = c.dropDefaults(); err == nil {
-		filling, err = c.fill(r)
-	}
+	filling, err := c.fill(r)
 	if err == nil {
 		return x.runResidual(filling)
 	}
@@ -102,11 +97,6 @@ func (c *createSelect) prepare(r *residual) (table *job, protected []*rewrite.Pr
 	table = &job{st: st, snapshot: r.snapshot, to: len(text), more: r.more}
 	if table.plan, protected, err = r.snapshot.Planner.PlanCreated(st, &c.x.facts.Facts, protect); err != nil {
 		return nil, nil, err
-	}
-	for _, p := range protected {
-		if slices.Contains(c.defaultless, quoteName(p.Column)) {
-			return nil, nil, errNotPossible(p, "CREATE TABLE ... SELECT would make it a column that can be NULL and has no default; declare the column in the statement")
-		}
 	}
 	return table, protected, nil
 }
@@ -211,22 +201,7 @@ func (c *createSelect) declare(ctx context.Context, conn *evaluator.Conn, query 
 	if c.definition = string(definition[:end]); !asciiText(c.definition) && c.x.facts.Charset != rewrite.CharsetUTF8MB4 {
 		return errCreateName
 	}
-	for line := range strings.Lines(c.definition) {
-		if name, ok := defaultless(strings.TrimSpace(line)); ok {
-			c.defaultless = append(c.defaultless, name)
-		}
-	}
 	return nil
-}
-
-// defaultless tells whether a line of SHOW CREATE TABLE defines a column that can be NULL and has no default, and gives its quoted name.
-func defaultless(line string) (name string, ok bool) {
-	if !strings.HasPrefix(line, "`") {
-		return "", false
-	}
-	name, definition, found := strings.Cut(line, "` ")
-	definition, _, _ = strings.Cut(definition, " COMMENT '")
-	return name + "`", found && !strings.Contains(definition, " NOT NULL") && !strings.Contains(definition, " DEFAULT ")
 }
 
 // errCreateName is for a statement that cannot be told in the client's character set.
@@ -326,16 +301,6 @@ func (c *createSelect) fill(r *residual) (*residual, error) {
 		return nil, errOrigin
 	}
 	return &residual{x: x, st: st, plan: plan, snapshot: snapshot, to: len(text), execute: r.execute, charset: r.charset, more: r.more, filling: c}, nil
-}
-
-// dropDefaults takes from columns the default that their definition has given them.
-func (c *createSelect) dropDefaults() error {
-	for _, name := range c.defaultless {
-		if err := c.x.sideExec([]byte("ALTER TABLE " + c.plan.Target + " ALTER COLUMN " + name + " DROP DEFAULT")); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // drop drops the table after the statement has failed. It may be called on nil.

@@ -313,7 +313,7 @@ func runFailing(t *testing.T, w *twin, s *secrets) {
 		"EXECUTE IMMEDIATE CONCAT('UPDATE entries SET title = ''" + v + "''')",
 		"SET STATEMENT max_statement_time = 1 FOR UPDATE entries SET body = '" + v + "'",
 		"CREATE TABLE copy AS SELECT title, CONCAT(title, '" + v + "') AS x FROM entries WHERE body NOT LIKE '" + v + "?'",
-		"CREATE OR REPLACE TABLE copy (x VARCHAR(200) DEFAULT '" + v + "') AS SELECT CONCAT('" + v + "', title) AS x FROM entries",
+		"CREATE OR REPLACE TABLE copy (x VARCHAR(200)) AS SELECT CONCAT('" + v + "', title) AS x FROM entries",
 		"CREATE OR REPLACE TABLE copy (x VARCHAR(5)) AS SELECT CONCAT('" + v + "', title) AS x FROM entries",
 		"DROP TABLE IF EXISTS copy",
 		"CREATE VIEW seen AS SELECT id FROM entries WHERE title = '" + v + "'",
