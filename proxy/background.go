@@ -36,6 +36,8 @@ const (
 	backgroundRuns = 4
 	// backgroundDone is for how many owners and tables it is remembered that nothing is left.
 	backgroundDone = 100_000
+	// backgroundAgain is after how long it is looked again: plaintext can come in past Latchkey.
+	backgroundAgain = 10 * time.Minute
 	// backgroundBatch is how many rows one transaction writes: few, so that the session's own statements do not find them locked for
 	// long.
 	backgroundBatch = 20
@@ -46,15 +48,21 @@ type background struct {
 	slots chan struct{}
 
 	mu sync.Mutex
-	// done are the owners and tables of which all rows are converted, and the epoch of the schema then.
-	done *simplelru.LRU[ownedTable, uint64]
+	// done are the owners and tables of which all rows were converted.
+	done *simplelru.LRU[ownedTable, convertedAt]
+}
+
+// convertedAt is the epoch of the schema at which there was nothing left to convert, and when that was.
+type convertedAt struct {
+	epoch uint64
+	at    time.Time
 }
 
 // ownedTable are the rows of an owner in a table.
 type ownedTable struct{ owner, table string }
 
 func newBackground() *background {
-	done, err := simplelru.NewLRU[ownedTable, uint64](backgroundDone, nil)
+	done, err := simplelru.NewLRU[ownedTable, convertedAt](backgroundDone, nil)
 	if err != nil {
 		panic("internal error: " + err.Error())
 	}
@@ -66,13 +74,13 @@ func (b *background) left(t ownedTable, epoch uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	then, ok := b.done.Get(t)
-	return !ok || then != epoch
+	return !ok || then.epoch != epoch || time.Since(then.at) > backgroundAgain
 }
 
 func (b *background) finished(t ownedTable, epoch uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.done.Add(t, epoch)
+	b.done.Add(t, convertedAt{epoch, time.Now()})
 }
 
 // ownerRun is the conversion in the background of one session.

@@ -213,7 +213,9 @@ func (r *renderer) editSites(all []site, e *rewrite.Edit, row int) []site {
 
 // resolved runs attempt until the evaluator has given it all that it needs. attempt renders a statement from its beginning;
 // with gather it only finds out which sort weights are needed, and sends nothing.
-func (x *executor) resolved(r *renderer, table *rewrite.Table, attempt func(gather bool) error) error {
+func (x *executor) resolved(r *renderer, snapshot *Snapshot, attempt func(gather bool) error) error {
+	table := x.written(r.plan, snapshot)
+	settled := false
 	if checked(r.plan, table) {
 		if err := x.convert(r, table); err != nil {
 			return err
@@ -224,6 +226,16 @@ func (x *executor) resolved(r *renderer, table *rewrite.Table, attempt func(gath
 		gathered := r.sealer.gather
 		err := attempt(gathered)
 		r.sealer.gather = false
+		if err == nil && !gathered && !settled && len(r.sealer.keyed) > 0 {
+			settled = true
+			again, err := x.sealEqual(snapshot, r.sealer.keyed)
+			if err != nil {
+				return err
+			}
+			if again {
+				continue
+			}
+		}
 		var unconverted *unconvertedError
 		switch {
 		case errors.As(err, &unconverted) && r.conversion == nil:

@@ -375,7 +375,7 @@ func (x *executor) renderInner(inner *job) ([]byte, error) {
 	}
 	r := x.newRenderer(renderText, inner.st, inner.plan, nil)
 	defer x.keep(r)
-	err := x.resolved(r, x.written(inner.plan, inner.snapshot), func(bool) error { return r.statement(inner.from, inner.to) })
+	err := x.resolved(r, inner.snapshot, func(bool) error { return r.statement(inner.from, inner.to) })
 	if err != nil {
 		return nil, err
 	}

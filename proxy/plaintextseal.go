@@ -45,27 +45,42 @@ type plaintextSealer struct {
 	opener opener
 	sealer sealer
 	text   []byte
-	// sealed counts values.
-	sealed int
+	// defaults has declared defaults sealed too that an empty value stands for.
+	defaults bool
+	// sealed counts values, found rows.
+	sealed, found int
+}
+
+func (x *executor) newPlaintextSealer(table *rewrite.PlaintextTable) *plaintextSealer {
+	s := &plaintextSealer{x: x, table: table}
+	s.opener = opener{keys: &x.keys, conv: &x.facts.conv}
+	s.sealer = sealer{keys: &x.keys, ask: x.weigh}
+	return s
+}
+
+func (s *plaintextSealer) finish() {
+	s.opener.finish()
+	s.sealer.forgetKnown()
+	s.x.server.metrics.cellsSealed.Add(float64(s.sealer.sealed))
 }
 
 // sealPlaintext seals what the rows hold in the columns of table, for the owners of the rows. What belongs to an owner who is not
 // here stays as it is. done is false when nothing was sealed.
 func (x *executor) sealPlaintext(table *rewrite.PlaintextTable, rows [][][]byte) (done bool, err error) {
-	s := &plaintextSealer{x: x, table: table}
-	s.opener = opener{keys: &x.keys, conv: &x.facts.conv}
-	s.sealer = sealer{keys: &x.keys, ask: x.weigh}
-	defer func() {
-		s.opener.finish()
-		s.sealer.forgetKnown()
-		x.server.metrics.cellsSealed.Add(float64(s.sealer.sealed))
-	}()
+	s := x.newPlaintextSealer(table)
+	defer s.finish()
+	err = s.all(rows)
+	return err == nil && s.sealed > 0, err
+}
+
+// all seals the rows with these keys.
+func (s *plaintextSealer) all(rows [][][]byte) error {
 	for some := range slices.Chunk(rows, resealRows) {
 		if err := s.seal(some); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return s.sealed > 0, nil
+	return nil
 }
 
 // seal seals a few rows. They are locked first, so that nobody writes them between.
@@ -92,6 +107,7 @@ func (s *plaintextSealer) seal(rows [][][]byte) error {
 
 func (s *plaintextSealer) sealLocked(rows [][][]byte) error {
 	found, err := s.read(rows)
+	s.found += len(found)
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -198,13 +214,15 @@ func (s *plaintextSealer) where(key [][]byte) string {
 func (s *plaintextSealer) row(r *plaintextRow, cases []string) (condition string, changes bool, err error) {
 	condition = s.where(r.key)
 	for i, column := range s.table.Columns {
-		old, ok := plaintextOf(column, r.values[i])
-		if r.values[i] == nil || !ok || !s.mine(column, r.owner) {
+		if r.values[i] == nil || len(r.values[i]) == 0 && column.HasOnEmpty && !s.defaults || !s.mine(column, r.owner) {
 			continue
 		}
-		canonical, err := s.opener.canonicalOfPlaintext(column, old)
+		canonical, ok, err := s.opener.plainOrDefault(column, r.values[i])
 		if err != nil {
 			return "", false, err
+		}
+		if !ok {
+			continue
 		}
 		cell, err := s.sealer.seal(nil, column, r.owner, canonical)
 		if err != nil {

@@ -750,7 +750,7 @@ func (x *executor) renderExecute(s *preparedStatement, e *wire.Execute, snapshot
 		r.vals.charset = s.charset
 	}
 	defer x.keep(r)
-	err = x.resolved(r, x.written(s.plan, snapshot), func(gather bool) error {
+	err = x.resolved(r, snapshot, func(gather bool) error {
 		if s.plan.Before != nil {
 			b := before{x: x, r: r, run: func(r *renderer, row func(values [][]byte) error) error {
 				return x.executeBefore(s, r, e, row)

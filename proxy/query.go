@@ -380,7 +380,7 @@ func (x *executor) renderQuery(j *job) ([]byte, error) {
 	r := x.newRenderer(renderText, j.st, j.plan, nil)
 	defer x.keep(r)
 	r.away = away
-	err = x.resolved(r, x.written(j.plan, j.snapshot), func(gather bool) error {
+	err = x.resolved(r, j.snapshot, func(gather bool) error {
 		if j.plan.Before != nil {
 			old, err := x.readBefore(r, gather)
 			if err != nil {

@@ -272,6 +272,9 @@ func loadsOf(plan *rewrite.ResidualPlan, snapshot *Snapshot) []ReportedLoad {
 	loads := make([]ReportedLoad, 0, len(plan.Loads))
 	for i := range plan.Loads {
 		l := &plan.Loads[i]
+		if len(l.Fetch) == 0 {
+			continue // rows are only added to it
+		}
 		loads = append(loads, ReportedLoad{
 			Table: l.Table.Database + "." + l.Table.Name, Rows: snapshot.rows[tableName{l.Table.Database, l.Table.Name}],
 			Narrowed: l.Pushed, Limited: l.Limited,

@@ -93,6 +93,9 @@ func (r *report) use(f *foreseen) {
 	}
 	if f.plan.Residual != nil {
 		for i := range f.plan.Residual.Loads {
+			if len(f.plan.Residual.Loads[i].Fetch) == 0 {
+				continue
+			}
 			for _, c := range f.plan.Residual.Loads[i].Columns {
 				computed = once(computed, c.Protected)
 			}

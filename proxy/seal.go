@@ -177,6 +177,8 @@ type sealer struct {
 	known  map[string][]byte
 	wanted []wantedWeights
 	gather bool
+	// keyed are the values that were sealed for columns in UNIQUE keys that may still hold plaintext.
+	keyed keyedValues
 	// ask, when set, has the evaluator compute what is wanted at once, where values come one by one.
 	ask func(*sealer) error
 }
@@ -280,6 +282,7 @@ func (s *sealer) sealTo(dst []byte, column *rewrite.Protected, t *sealTarget, ca
 			return dst, err
 		}
 		params.Tag = &tag
+		s.keyed.add(column, tag)
 	}
 	if column.Capacity > 0 && int64(cell.SealedLen(len(canonical), column.Pad, column.Search)) > column.Capacity {
 		return dst, errTooWide(column)

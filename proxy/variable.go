@@ -223,13 +223,13 @@ func (x *executor) plan(st *rewrite.Statement, f *rewrite.Facts, snapshot *Snaps
 		return snapshot.Planner.PlanKept(st, f, x.kept.names)
 	}
 	plan, err := snapshot.Planner.Plan(st, f)
-	if err != nil || !x.storedVariables(plan, snapshot) {
+	if err != nil || !x.storedVariables(st, plan, snapshot) {
 		return plan, err
 	}
 	if err := x.settleVariables(func(string) bool { return true }); err != nil {
 		return nil, err
 	}
-	if x.storedVariables(plan, snapshot) {
+	if x.storedVariables(st, plan, snapshot) {
 		return nil, errVariableStored
 	}
 	return plan, nil
@@ -237,7 +237,7 @@ func (x *executor) plan(st *rewrite.Statement, f *rewrite.Facts, snapshot *Snaps
 
 // storedVariables tells whether a plan may run a stored routine or trigger that uses a variable which is kept here: one that was
 // made after the variable got its value.
-func (x *executor) storedVariables(plan *rewrite.Plan, snapshot *Snapshot) bool {
+func (x *executor) storedVariables(st *rewrite.Statement, plan *rewrite.Plan, snapshot *Snapshot) bool {
 	k := &x.kept
 	if epoch := snapshot.Epoch() + 1; k.epoch != epoch {
 		k.epoch, k.stored = epoch, snapshot.Planner.StoresVariable(k.names)
@@ -248,6 +248,12 @@ func (x *executor) storedVariables(plan *rewrite.Plan, snapshot *Snapshot) bool 
 	switch plan.Kind {
 	case "CALL", "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "DO", "COMPOUND", "LOAD":
 		return true
+	}
+	// SET @x = f(), CREATE TABLE ... SELECT f(), HANDLER ... WHERE f(), and the like.
+	for i := range st.Tokens() {
+		if st.Token(i).IsIdentifier() && st.IsOp(i+1, rewrite.OpLeftParen) {
+			return true
+		}
 	}
 	return false
 }

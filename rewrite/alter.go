@@ -45,7 +45,7 @@ func Alters(s *Schema, p *Policy, o AlterOptions) []Alter {
 		} else {
 			a.notes = append(a.notes, a.dropped...)
 		}
-		if o.Finish && len(a.clauses) > 0 {
+		if (o.Finish || a.guards) && len(a.clauses) > 0 {
 			// Without it MariaDB neither judges the rows that are there by a new CHECK of a column nor writes the table anew.
 			a.clauses = append(a.clauses, "ALGORITHM=COPY")
 		}
@@ -83,12 +83,14 @@ type alteration struct {
 	o       AlterOptions
 	clauses []string
 	notes   []string
-	// dropped are notes about indexes that the statement drops for good.
+	// dropped are notes about indexes that the statement drops, or that enforce nothing any more.
 	dropped []string
 	// blocked: the table cannot be made ready by a statement alone.
 	blocked bool
-	// mixed: the columns will hold plaintext beside cells, so that no key over them can be UNIQUE.
+	// mixed: the columns will hold plaintext beside cells. A key over them is UNIQUE only once the plaintext is marked.
 	mixed bool
+	// guards: a column that holds values gets its guard CHECK.
+	guards bool
 	// row counts the bytes given to VARBINARY columns so far.
 	row int64
 }
@@ -122,6 +124,9 @@ func (a *alteration) check(c *Column) string {
 	}
 	if a.table.guard(c.Name) != nil || a.leavesOpen(c) {
 		return ""
+	}
+	if _, binary := c.capacity(); binary {
+		a.guards = true
 	}
 	return " CHECK (" + guardClause(c.Name) + ")"
 }
@@ -282,10 +287,7 @@ func (a *alteration) indexes() (drops, adds []string) {
 		}
 		name := quoteName(index.Name)
 		drops = append(drops, "DROP INDEX "+name)
-		if a.mixed && index.Unique {
-			a.notes = append(a.notes, fmt.Sprintf("%s: the UNIQUE key %s becomes an ordinary one until `latchkey migrate finish`: cells and plaintext cannot be compared", a.table, name))
-		}
-		if add := a.coverTags(index); add != "" {
+		if add := a.coverTags(index, !a.mixed); add != "" {
 			adds = append(adds, "ADD "+add)
 		} else {
 			a.dropped = append(a.dropped, fmt.Sprintf("%s: nothing can take the place of index %s over cells: it is dropped", a.table, name))
@@ -343,8 +345,9 @@ func (a *alteration) settled(index *Index) bool {
 	return true
 }
 
-// coverTags gives the index that takes the place of one over protected columns, empty when there can be none.
-func (a *alteration) coverTags(index *Index) string {
+// coverTags gives the index that takes the place of one over protected columns, empty when there can be none. Without unique it is
+// an ordinary one whatever was declared.
+func (a *alteration) coverTags(index *Index, unique bool) string {
 	declared := &DeclaredIndex{Kind: "KEY"}
 	switch {
 	case index.Unique:
@@ -385,7 +388,7 @@ func (a *alteration) coverTags(index *Index) string {
 		return ""
 	}
 	kind, end := "INDEX ", ""
-	if declared.Unique() && !a.mixed {
+	if declared.Unique() && unique {
 		kind = "UNIQUE INDEX "
 	} else if ignored && a.schema.ServerVersion >= 100600 {
 		end = " IGNORED"

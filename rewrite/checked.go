@@ -22,6 +22,9 @@ func (t *Table) GuardName(column string) string {
 
 // copyable refuses to copy a cell into a column under a CHECK constraint: the value is not known.
 func copyable(t *Table, p *Protected) error {
+	if err := sealableUnseen(p); err != nil {
+		return err
+	}
 	if t != nil && t.Checked(p.Column) {
 		return notPossible(p, "a copy of another cell under a CHECK constraint", "read the value and write it")
 	}

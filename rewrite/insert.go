@@ -419,7 +419,7 @@ func (in *inserter) implied(p *Protected) (bool, error) {
 		return false, p.Conflict
 	}
 	if p.Type.HasDefault {
-		return false, sealable(p)
+		return false, sealableUnseen(p)
 	}
 	if p.Nullable || !in.b.plan.RefuseNull && p.Type.Kind != logical.KindEnum {
 		return false, nil
@@ -539,7 +539,7 @@ func (in *inserter) fromSelect() error {
 
 // copied allows a cell to be copied into a column of the same context, for the same owner.
 func (in *inserter) copied(p *Protected, o *output, outs []output) error {
-	if err := sealable(p); err != nil {
+	if err := sealableUnseen(p); err != nil {
 		return err
 	}
 	if !o.prot.SameContext(p) {

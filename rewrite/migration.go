@@ -171,6 +171,10 @@ const PassageMode = "sql_mode='STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_ENGINE_S
 // PlainMark begins plaintext that is marked: the prefix of a cell of kind p.
 const PlainMark = "x'ff4c4b70'"
 
+// PlainApartMark begins plaintext that a UNIQUE key over search tags tells apart from other plaintext: the prefix of a cell of kind
+// q, behind which 16 bytes of a digest stand, and then the plaintext.
+const PlainApartMark = "x'ff4c4b71'"
+
 // The COMMENT of a column on its way says which way, and holds the annotation that it will have, or had. Nothing may be read or
 // written there.
 const (
@@ -296,9 +300,29 @@ func (a *alteration) prepare() *Passage {
 		pass.First = append(pass.First, a.alter(through))
 	}
 	pass.First = append(pass.First, a.alter(slices.Concat(drops, modifies, adds)))
-	pass.Update = markUpdate(pass)
-	pass.Last = []string{a.alter(publishes)}
+	pass.Update = a.markUpdate(pass)
+	pass.Last = []string{a.alter(slices.Concat(publishes, a.uniques()))}
 	return pass
+}
+
+// uniques gives the clauses that make the keys which were declared UNIQUE that again, when the plaintext in them is marked.
+func (a *alteration) uniques() []string {
+	var clauses []string
+	for _, index := range a.table.Indexes {
+		if !a.overProtected(index) || !a.declaredUnique(index) {
+			continue
+		}
+		if add := a.coverTags(index, true); add != "" {
+			clauses = append(clauses, "DROP INDEX "+quoteName(index.Name), "ADD "+add)
+		}
+	}
+	return clauses
+}
+
+// declaredUnique tells whether an index is UNIQUE, or stands in for one that is.
+func (a *alteration) declaredUnique(index *Index) bool {
+	declared, ok := ParseDeclaredIndex(index.Comment)
+	return index.Unique || ok && declared.Unique()
 }
 
 // migratable blocks a table whose rows could not be converted afterwards.
@@ -400,18 +424,34 @@ func oneLines(notes []string) []string {
 	return notes
 }
 
-// markUpdate marks the plaintext that would be taken for a cell, or for the declared default.
-func markUpdate(pass *Passage) string {
+// markUpdate marks the plaintext that would be taken for a cell, or for the declared default, and that of which a UNIQUE key over
+// search tags would see too little.
+func (a *alteration) markUpdate(pass *Passage) string {
 	var sets, where []string
 	for _, c := range pass.Columns {
 		condition := "LEFT(" + c.Name + ",3)=x'ff4c4b'"
 		if c.Type.HasDefault && len(c.Type.Default) > 0 {
 			condition += " OR " + c.Name + "=x''"
 		}
-		sets = append(sets, c.Name+"=IF("+condition+",CONCAT("+PlainMark+","+c.Name+"),"+c.Name+")")
+		marked := "IF(" + condition + ",CONCAT(" + PlainMark + "," + c.Name + ")," + c.Name + ")"
+		if a.inUnique(c.Protected) {
+			// Whole values differ, so a mark, a digest, or all of a short value does.
+			long := fmt.Sprintf("LENGTH(%[1]s)>%[2]d OR LEFT(%[1]s,3)=x'ff4c4b' AND LENGTH(%[1]s)>%[3]d", c.Name, TagPrefix, TagPrefix-plainMarkSize)
+			marked = fmt.Sprintf("IF(%s,CONCAT(%s,LEFT(UNHEX(SHA2(%s,256)),%d),%s),%s)", long, PlainApartMark, c.Name, TagPrefix-plainMarkSize, c.Name, marked)
+			condition += " OR " + long
+		}
+		sets = append(sets, c.Name+"="+marked)
 		where = append(where, condition)
 	}
 	return pass.Migration.update(sets, where)
+}
+
+// plainMarkSize is the length of PlainMark and PlainApartMark in bytes.
+const plainMarkSize = 4
+
+// inUnique tells whether a key that is declared UNIQUE is over the column.
+func (a *alteration) inUnique(p *Protected) bool {
+	return slices.ContainsFunc(a.table.Indexes, func(x *Index) bool { return x.has(p.Column) && a.declaredUnique(x) })
 }
 
 // update writes an UPDATE of the whole table that leaves other columns alone.
@@ -455,7 +495,7 @@ func Reopen(t *Table) string {
 		if !index.Unique || !open {
 			continue
 		}
-		if add := a.coverTags(index); add != "" {
+		if add := a.coverTags(index, false); add != "" {
 			clauses, adds = append(clauses, "DROP INDEX "+quoteName(index.Name)), append(adds, "ADD "+add)
 		}
 	}

@@ -271,7 +271,7 @@ func (w *updateWriter) move(set int) error {
 		if p == nil || ownerColumn(w.sc.rels[0].table, p) != w.ownerOf || w.assigns(p) {
 			continue
 		}
-		if err := sealable(p); err != nil {
+		if err := sealableUnseen(p); err != nil {
 			return err
 		}
 		if !asciiName(c.Name) {

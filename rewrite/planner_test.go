@@ -53,7 +53,9 @@ func testColumn(t testing.TB, database, table, def string) *Column {
 		case "mixed":
 			p.Plaintext = true
 		case "unique":
-			p.PlaintextUnique = true
+			p.PlaintextKeyed, p.PlaintextUnique = true, true
+		case "keyed":
+			p.PlaintextKeyed = true
 		case "conflict":
 			p.Conflict = &Refusal{Code: CodeDisagree, Column: p.String(), Reason: "policy and annotation disagree"}
 		default:

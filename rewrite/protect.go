@@ -337,10 +337,10 @@ func protectRelations(t *Table, tp *TablePolicy) {
 		case t.Owner == "" && p.Away:
 			why = &conflictAway
 		}
-		if p.Away && t.uniqueOver(c.Name) {
+		if p.Away && t.UniqueOver(c.Name) {
 			p.Away, p.AwayUnique = false, true
 		}
-		p.PlaintextUnique = p.Plaintext && (t.uniqueOver(c.Name) || t.declaredUniqueOver(c.Name))
+		t.plaintextInKeys(p)
 		for _, name := range p.Bind {
 			if b := t.Column(name); b == nil || b.Protected != nil {
 				why = &conflictBind
@@ -352,21 +352,10 @@ func protectRelations(t *Table, tp *TablePolicy) {
 	}
 }
 
-// uniqueOver tells whether a UNIQUE key has the column among its parts.
-func (t *Table) uniqueOver(column string) bool {
+// UniqueOver tells whether a UNIQUE key has the column among its parts.
+func (t *Table) UniqueOver(column string) bool {
 	for _, x := range t.Indexes {
-		if x.Unique && slices.ContainsFunc(x.Parts, func(part IndexPart) bool { return FoldName(part.Column) == FoldName(column) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// declaredUniqueOver tells whether an index stands in by name for a UNIQUE key that has the column among its parts.
-func (t *Table) declaredUniqueOver(column string) bool {
-	for _, x := range t.Indexes {
-		declared, ok := ParseDeclaredIndex(x.Comment)
-		if ok && declared.Unique() && slices.ContainsFunc(x.Parts, func(part IndexPart) bool { return FoldName(part.Column) == FoldName(column) }) {
+		if x.Unique && x.has(column) {
 			return true
 		}
 	}

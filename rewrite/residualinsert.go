@@ -391,7 +391,7 @@ func (w *residualInserter) written(columns []*Column) error {
 			continue
 		}
 		if p := c.Protected; p != nil {
-			if err := sealable(p); err != nil {
+			if err := sealableUnseen(p); err != nil {
 				return err
 			}
 			w.p.b.plan.Writes = append(w.p.b.plan.Writes, p)
@@ -636,11 +636,10 @@ func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
 			d.star = true
 			break
 		}
-		name := FoldName(x.AsName.O)
-		if c, ok := x.Expr.(*ast.ColumnNameExpr); ok && name == "" {
-			name = FoldName(c.Name.Name.O)
-		}
+		name := itemName(x)
 		d.items[name] = append(d.items[name], x.Expr)
+	case *ast.SetOprStmt:
+		d.branches(x)
 	case *ast.CommonTableExpression:
 		d.listed = d.listed || len(x.ColNameList) > 0
 	case *ast.TableSource:
@@ -651,6 +650,38 @@ func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
 
 // Leave implements ast.Visitor.
 func (d *derivedNames) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// itemName is the name that a select item gives to a column, empty where it is made of the item's text.
+func itemName(f *ast.SelectField) string {
+	if c, ok := f.Expr.(*ast.ColumnNameExpr); ok && f.AsName.O == "" {
+		return FoldName(c.Name.Name.O)
+	}
+	return FoldName(f.AsName.O)
+}
+
+// branches notes the select items of a set operation, whose columns have the names of its first query and the values of all.
+func (d *derivedNames) branches(n *ast.SetOprStmt) {
+	all, err := branchesOf(n)
+	if err != nil {
+		d.listed = true
+		return
+	}
+	first := all[0].Fields.Fields
+	for _, s := range all {
+		if len(s.Fields.Fields) != len(first) {
+			d.listed = true
+			return
+		}
+		for i, f := range s.Fields.Fields {
+			if f.WildCard != nil || first[i].WildCard != nil {
+				d.listed = true
+				return
+			}
+			name := itemName(first[i])
+			d.items[name] = append(d.items[name], f.Expr)
+		}
+	}
+}
 
 // derived reports whether the qualifier of a column name may mean a derived table or a common table expression, which can have the
 // name of a table elsewhere in the statement.

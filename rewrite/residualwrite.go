@@ -174,7 +174,7 @@ func (t *WriteTarget) assign(b *builder, table *Table, c *Column) error {
 			return err
 		}
 	} else {
-		if err := sealable(c.Protected); err != nil {
+		if err := sealableUnseen(c.Protected); err != nil {
 			return err
 		}
 		b.plan.Writes = append(b.plan.Writes, c.Protected)

@@ -80,7 +80,7 @@ func (a *alteration) restore() *Passage {
 		return &Passage{Table: a.table, Blocked: oneLines(a.notes)}
 	}
 	if len(leaves) > 0 {
-		pass.First = []string{a.alter(leaves)}
+		pass.First = []string{a.alter(slices.Concat(leaves, a.ordinary(pass)))}
 	}
 	pass.Update = a.unmarkUpdate(pass)
 	pass.Last = []string{a.alter(slices.Concat(drops, steps, adds))}
@@ -123,18 +123,15 @@ func (a *alteration) restorable(c *Column) {
 
 // declaredIndexes gives the clauses that drop the indexes over the columns of a passage and add those that were declared.
 func (a *alteration) declaredIndexes(pass *Passage) (drops, adds []string) {
-	restored := func(name string) bool {
-		return slices.ContainsFunc(pass.Columns, func(c PassageColumn) bool { return c.Name == quoteName(name) })
-	}
 	for _, index := range a.table.Indexes {
 		declared, ok := ParseDeclaredIndex(index.Comment)
-		if !ok || len(declared.Prefixes) != len(index.Parts) || !slices.ContainsFunc(index.Parts, func(p IndexPart) bool { return restored(a.columnName(p.Column)) }) {
+		if !ok || len(declared.Prefixes) != len(index.Parts) || !slices.ContainsFunc(index.Parts, func(p IndexPart) bool { return pass.has(a.columnName(p.Column)) }) {
 			continue
 		}
 		var parts []string
 		for n, part := range index.Parts {
 			c := a.table.Column(part.Column)
-			if c != nil && c.Protected != nil && !restored(c.Name) {
+			if c != nil && c.Protected != nil && !pass.has(c.Name) {
 				a.block("%s: the index %s is over other protected columns too: say `plaintext: accept` for all of them", a.table, quoteName(index.Name))
 			}
 			text := quoteName(part.Column)
@@ -152,6 +149,26 @@ func (a *alteration) declaredIndexes(pass *Passage) (drops, adds []string) {
 	return drops, adds
 }
 
+// ordinary gives the clauses that make ordinary keys of the UNIQUE ones over the columns of a passage: without marks, they would see too
+// little of plaintext.
+func (a *alteration) ordinary(pass *Passage) []string {
+	var clauses []string
+	for _, index := range a.table.Indexes {
+		if !index.Unique || !slices.ContainsFunc(index.Parts, func(p IndexPart) bool { return pass.has(a.columnName(p.Column)) }) {
+			continue
+		}
+		if add := a.coverTags(index, false); add != "" {
+			clauses = append(clauses, "DROP INDEX "+quoteName(index.Name), "ADD "+add)
+		}
+	}
+	return clauses
+}
+
+// has tells whether a column of this name, as the table has it, is one of the passage.
+func (p *Passage) has(name string) bool {
+	return slices.ContainsFunc(p.Columns, func(c PassageColumn) bool { return c.Name == quoteName(name) })
+}
+
 // columnName gives the name of a column as the table has it.
 func (a *alteration) columnName(name string) string {
 	if c := a.table.Column(name); c != nil {
@@ -164,8 +181,9 @@ func (a *alteration) columnName(name string) string {
 func (a *alteration) unmarkUpdate(pass *Passage) string {
 	var sets, where []string
 	for _, c := range pass.Columns {
-		value := "IF(LEFT(" + c.Name + ",4)=" + PlainMark + ",SUBSTR(" + c.Name + ",5)," + c.Name + ")"
-		condition := "LEFT(" + c.Name + ",4)=" + PlainMark
+		value := fmt.Sprintf("CASE LEFT(%[1]s,4) WHEN %[2]s THEN SUBSTR(%[1]s,%[3]d) WHEN %[4]s THEN SUBSTR(%[1]s,%[5]d) ELSE %[1]s END",
+			c.Name, PlainMark, plainMarkSize+1, PlainApartMark, TagPrefix+1)
+		condition := "LEFT(" + c.Name + ",4) IN (" + PlainMark + "," + PlainApartMark + ")"
 		if p := c.Protected; p.HasOnEmpty && (p.OnEmpty == nil || len(p.OnEmpty) > 0) {
 			empty := "NULL"
 			if p.OnEmpty != nil {

@@ -182,8 +182,11 @@ type Protected struct {
 	// Plaintext says that the column may hold plaintext beside cells, while its rows are being converted. What is written is
 	// sealed all the same, and no condition over it is left to tags.
 	Plaintext bool
-	// PlaintextUnique says that a UNIQUE key is over a column with Plaintext: whether a new value is there already as plaintext,
-	// the backend cannot tell.
+	// PlaintextKeyed says that a UNIQUE key is over a column with Plaintext. Search tags tell the backend which cells are equal; the
+	// plaintext that is left the proxy compares with what a statement writes, and seals where it is equal.
+	PlaintextKeyed bool
+	// PlaintextUnique is PlaintextKeyed where that is not possible: no UNIQUE index over search tags is there, or rows are under the
+	// keys of their owners.
 	PlaintextUnique bool
 	// Annotated says that the column carries an annotation, so that its protection follows a rename or a copy.
 	Annotated bool

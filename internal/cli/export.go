@@ -37,9 +37,9 @@ func newExport() *cobra.Command {
 		Use:   "export --config FILE --owner ID --key-file FILE --out DIR",
 		Short: "Write one owner's rows, opened, into files",
 		Long: `Opens the rows of one owner with that owner's key and writes them into a new
-directory: a file for each table of the policy that has an owner column, as CSV or
-JSON, and export.json, which says what is in them and what was left out. All
-tables are read at one moment, with Latchkey's own account; nothing is changed.
+directory: a file for each table of the policy that has an owner column, or a foreign key
+to such a table, as CSV or JSON, and export.json, which says what is in them and what was
+left out. All tables are read at one moment, with Latchkey's own account; nothing is changed.
 
 Every value is exact: text as MariaDB writes it, TIMESTAMP in UTC, bytes as base64, and
 NULL told from the empty text (in CSV it is the only value without quotes). A row
@@ -241,15 +241,15 @@ func (x *exporter) all() error {
 	}
 	for _, t := range ownedTables(x.snapshot.Schema) {
 		name := t.Database + "." + t.Name
-		if t.Owner == "" {
-			reason := name + ": the policy names no owner column for it"
+		table, err := x.table(t)
+		if errors.Is(err, errNobody) {
+			reason := name + ": " + err.Error()
 			x.manifest.LeftOut = append(x.manifest.LeftOut, reason)
 			if _, err := fmt.Fprintf(x.stderr, "left out: %s\n", reason); err != nil {
 				return err
 			}
 			continue
 		}
-		table, err := x.table(t)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -286,15 +286,13 @@ type exportColumn struct {
 
 // table writes the owner's rows of one table.
 func (x *exporter) table(t *rewrite.Table) (export.Table, error) {
-	columns := exportColumns(t)
-	owner := slices.IndexFunc(columns, func(c exportColumn) bool { return rewrite.FoldName(c.Name) == rewrite.FoldName(t.Owner) })
-	if owner < 0 {
-		return export.Table{}, errors.New("it does not have the owner column that the policy names")
-	}
-	query, wanted, err := exportQuery(t, columns, t.Column(t.Owner), x.flags.owner)
+	condition, wanted, err := belonging(x.snapshot.Schema, t, x.flags.owner, 0)
 	if err != nil {
 		return export.Table{}, err
 	}
+	columns := exportColumns(t)
+	owner := slices.IndexFunc(columns, func(c exportColumn) bool { return rewrite.FoldName(c.Name) == rewrite.FoldName(t.Owner) })
+	query := exportQuery(t, columns, condition)
 	var out *export.Writer
 	begin := func(result *mysql.Result) error {
 		described := make([]export.Column, len(columns))
@@ -325,7 +323,7 @@ func (x *exporter) table(t *rewrite.Table) (export.Table, error) {
 			}
 		}
 		// The server may find more equal than the same text, such as one with spaces behind it.
-		if !wanted(string(values[owner])) {
+		if wanted != nil && !wanted(string(values[owner])) {
 			return nil
 		}
 		return out.Row(values)
@@ -354,11 +352,54 @@ func exportColumns(t *rewrite.Table) []exportColumn {
 	return columns
 }
 
-// exportQuery reads the rows of one owner. wanted tells whether the text of the owner column is that owner.
-func exportQuery(t *rewrite.Table, columns []exportColumn, owner *rewrite.Column, id string) (query string, wanted func(text string) bool, err error) {
+// belonging says which rows of a table are an owner's: by the owner column, or by the one foreign key that leads to a table whose rows
+// are somebody's. wanted tells whether the text of the owner column is that owner; it is nil where the table has none. The error is
+// errNobody where nothing says whose the rows are.
+func belonging(schema *rewrite.Schema, t *rewrite.Table, id string, steps int) (condition string, wanted func(text string) bool, err error) {
+	if t.Owner != "" {
+		owner := t.Column(t.Owner)
+		if owner == nil {
+			return "", nil, errors.New("it does not have the owner column that the policy names")
+		}
+		return ownerCondition(owner, id)
+	}
+	if steps > maxSteps {
+		return "", nil, errNobody
+	}
+	found := 0
+	for _, r := range t.References {
+		parent := schema.Table(r.Database, r.Table)
+		if parent == nil || parent == t {
+			continue
+		}
+		inner, _, err := belonging(schema, parent, id, steps+1)
+		if errors.Is(err, errNobody) {
+			continue
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		found++
+		condition = quoteIdentifier(r.Column) + " IN (SELECT " + quoteIdentifier(r.Parent) + " FROM " + quoteIdentifier(parent.Database) + "." + quoteIdentifier(parent.Name) +
+			" WHERE " + inner + ")"
+	}
+	if found != 1 {
+		return "", nil, errNobody
+	}
+	return condition, nil, nil
+}
+
+// errNobody says that nothing tells whose the rows of a table are.
+var errNobody = errors.New("the policy names no owner column for it, and no single foreign key leads to a table that has one")
+
+// maxSteps bounds how many foreign keys are followed.
+const maxSteps = 8
+
+// ownerCondition is SQL that is true of the rows of one owner.
+func ownerCondition(owner *rewrite.Column, id string) (condition string, wanted func(text string) bool, err error) {
 	name := quoteIdentifier(owner.Name)
 	literal := "'" + strings.ReplaceAll(id, "'", "''") + "'"
-	condition := name + " = " + literal
+	condition = name + " = " + literal
 	wanted = func(text string) bool { return text == id }
 	switch owner.DataType {
 	case "tinyint", "smallint", "mediumint", "int", "bigint":
@@ -376,6 +417,11 @@ func exportQuery(t *rewrite.Table, columns []exportColumn, owner *rewrite.Column
 		// Names that are only equal for the column's collation are other owners.
 		condition += " AND CONVERT(" + name + " USING utf8mb4) COLLATE utf8mb4_nopad_bin = " + literal
 	}
+	return condition, wanted, nil
+}
+
+// exportQuery reads the rows of a table of which a condition is true.
+func exportQuery(t *rewrite.Table, columns []exportColumn, condition string) string {
 	var b strings.Builder
 	b.WriteString("SELECT ")
 	for i, c := range columns {
@@ -397,7 +443,7 @@ func exportQuery(t *rewrite.Table, columns []exportColumn, owner *rewrite.Column
 			b.WriteString([]string{", ", " ORDER BY "}[boolIndex(i == 0)] + quoteIdentifier(part.Column))
 		}
 	}
-	return b.String(), wanted, nil
+	return b.String()
 }
 
 func boolIndex(b bool) int {

@@ -222,7 +222,7 @@ func (m *migration) turn(ctx context.Context, act migrate.Act, jobs []migrate.Jo
 		}
 		var closed []*rewrite.Protected
 		for _, c := range job.Columns {
-			if job.Migration.Table.Guarded(c.Column) || slices.ContainsFunc(sealed, func(s migrate.Sealed) bool { return s.Of(c) }) {
+			if job.Migration.Table.Guarded(c.Column) || job.Migration.Table.UniqueOver(c.Column) || slices.ContainsFunc(sealed, func(s migrate.Sealed) bool { return s.Of(c) }) {
 				closed = append(closed, c)
 			}
 		}

@@ -153,21 +153,23 @@ func TestDumpAndRestore(t *testing.T) {
 					t.Errorf("%s: got\n%s\nwant\n%s", query, after[query], want)
 				}
 			}
-			d.edit(t, "  "+other+":\n"+dumpPolicy, "")
 		})
 	}
 }
 
-// reload has the policy read again.
+// reload has the policy read again, until it is taken: as long as the schema that the proxy knows still has the tables of a database
+// that was dropped just now, a policy without them is refused.
 func (d *dumped) reload(t *testing.T) {
 	t.Helper()
 	count := strings.Count(d.proxy.Log(), "policy reloaded")
-	if err := d.proxy.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
 	for i := 0; strings.Count(d.proxy.Log(), "policy reloaded") == count; i++ {
 		if i == 1000 {
 			t.Fatalf("the policy is not reloaded:\n%s", d.proxy.Log())
+		}
+		if i%100 == 0 {
+			if err := d.proxy.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -59,10 +59,12 @@ func exportTables() (tables, policy string, insert func(id int, owner string) st
 	tables = "CREATE TABLE kinds (id INT PRIMARY KEY, owner INT NOT NULL, " + strings.Join(columns, ", ") + ") CHARACTER SET utf8mb4;" +
 		"CREATE TABLE `or;d e\u00e9rs` (id INT PRIMARY KEY, who VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL, note TEXT INVISIBLE) CHARACTER SET utf8mb4;" +
 		"CREATE TABLE plain (id INT, owner INT, word VARCHAR(10)) CHARACTER SET utf8mb4;" +
-		"CREATE TABLE child (id INT PRIMARY KEY, kind_id INT, note TEXT) CHARACTER SET utf8mb4;"
+		"CREATE TABLE child (id INT PRIMARY KEY, kind_id INT, note TEXT) CHARACTER SET utf8mb4;" +
+		"CREATE TABLE parts (id INT PRIMARY KEY, kind_id INT, note TEXT, FOREIGN KEY (kind_id) REFERENCES kinds (id)) CHARACTER SET utf8mb4;" +
+		"CREATE TABLE pieces (id INT PRIMARY KEY, part_id INT, note TEXT, FOREIGN KEY (part_id) REFERENCES parts (id)) CHARACTER SET utf8mb4;"
 	policy = "    kinds:\n      owner: owner\n      columns: {" + strings.Join(protected, ", ") + "}\n" +
 		"    \"or;d e\u00e9rs\":\n      owner: who\n      columns: {note: {locked: null}}\n" +
-		"    plain: {owner: owner}\n    child:\n      columns: {note: {}}\n"
+		"    plain: {owner: owner}\n    child:\n      columns: {note: {}}\n    parts:\n      columns: {note: {}}\n    pieces:\n      columns: {note: {}}\n"
 	insert = func(id int, owner string) string {
 		return fmt.Sprintf("INSERT INTO kinds (id, owner, %s) VALUES (%d, %s, %s)", strings.Join(names, ", "), id, owner, strings.Join(values, ", "))
 	}
@@ -105,6 +107,8 @@ func newExporting(t *testing.T) *exporting {
 				fmt.Sprintf("INSERT INTO `or;d e\u00e9rs` (id, who, note) VALUES (%d, '%s', 'secret of %s')", id, strings.ReplaceAll(name, "'", "''"), owner),
 				fmt.Sprintf("INSERT INTO plain VALUES (%d, %s, 'w')", id, owner),
 				fmt.Sprintf("INSERT INTO child VALUES (%d, %d, 'x')", id, id),
+				fmt.Sprintf("INSERT INTO parts VALUES (%d, %d, 'part of %s')", id, id, owner),
+				fmt.Sprintf("INSERT INTO pieces VALUES (%d, %d, 'piece of %s')", id, id, owner),
 			} {
 				mustExec(t, conn, statement)
 				mustExec(t, direct, statement)
@@ -184,7 +188,7 @@ func TestExport(t *testing.T) {
 			if err := json.Unmarshal([]byte(readText(t, filepath.Join(dir, "export.json"))), &manifest); err != nil {
 				t.Fatal(err)
 			}
-			if len(manifest.Tables) != 3 || manifest.Owner != "7" || len(manifest.LeftOut) != 1 || !strings.HasPrefix(manifest.LeftOut[0], x.sealed+".child: ") {
+			if len(manifest.Tables) != 5 || manifest.Owner != "7" || len(manifest.LeftOut) != 1 || !strings.HasPrefix(manifest.LeftOut[0], x.sealed+".child: ") {
 				t.Errorf("the manifest is %+v", manifest)
 			}
 			for _, table := range manifest.Tables {
@@ -200,11 +204,13 @@ func TestExport(t *testing.T) {
 						selected = append(selected, c.Name)
 					}
 				}
-				owner := "owner"
-				if table.Table != "kinds" && table.Table != "plain" {
-					owner = "who"
+				condition, ok := map[string]string{
+					"kinds": "owner = 7", "plain": "owner = 7", "parts": "note = 'part of 7'", "pieces": "note = 'piece of 7'",
+				}[table.Table]
+				if !ok {
+					condition = "who = '7'"
 				}
-				want := x.truth(t, "SELECT "+strings.Join(selected, ", ")+" FROM `"+table.Table+"` WHERE "+owner+" = '7' ORDER BY id")
+				want := x.truth(t, "SELECT "+strings.Join(selected, ", ")+" FROM `"+table.Table+"` WHERE "+condition+" ORDER BY id")
 				got := readExport(t, filepath.Join(dir, table.File), format)
 				if len(got) != len(want) || table.Rows != len(want) {
 					t.Errorf("%s: %d rows, %d by the manifest, want %d", table.Table, len(got), table.Rows, len(want))
@@ -220,7 +226,7 @@ func TestExport(t *testing.T) {
 				}
 			}
 			entries, err := os.ReadDir(dir)
-			if err != nil || len(entries) != 4 {
+			if err != nil || len(entries) != 6 {
 				t.Errorf("%d files, %v", len(entries), err)
 			}
 			// Nothing is written over, and what stood there stays.
@@ -325,11 +331,11 @@ func TestExportIsExact(t *testing.T) {
 	}
 	// Names that are equal for the collation and not the same.
 	l := x.server
-	l.Exec(t, "DROP TABLE "+x.sealed+".kinds, "+x.sealed+".plain, "+x.plain+".kinds, "+x.plain+".plain")
+	l.Exec(t, "DROP TABLE "+x.sealed+".pieces, "+x.sealed+".parts, "+x.sealed+".kinds, "+x.sealed+".plain")
 	text := readText(t, x.proxy.Config)
 	at := strings.Index(text, "    kinds:")
 	end := strings.Index(text, "    \"or;d")
-	text = strings.Replace(text[:at]+text[end:], "    plain: {owner: owner}\n", "", 1)
+	text = text[:at] + text[end:]
 	writeText(t, x.proxy.Config, text)
 	dir := filepath.Join(parent, "ada")
 	x.run(t, 0, "Ada's", "7", "json", dir)

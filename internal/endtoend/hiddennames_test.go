@@ -8,7 +8,7 @@ import (
 )
 
 // hiddenNames are statements in which a name of a column that is not protected means a protected value: the alias of a select item
-// in HAVING, and a derived table or common table expression that has the name of a table.
+// in HAVING, the first query of a set operation, and a derived table or common table expression that has the name of a table.
 var hiddenNames = []string{
 	"INSERT INTO tags (name) SELECT users.name FROM (SELECT email AS name FROM users) users",
 	"INSERT INTO tags (name) SELECT x.name FROM (SELECT email AS name FROM users) x WHERE EXISTS (SELECT 1 FROM tags x WHERE x.id = 1)",
@@ -16,6 +16,13 @@ var hiddenNames = []string{
 	"INSERT INTO tags (name) WITH users AS (SELECT email AS name FROM users) SELECT users.name FROM users",
 	"INSERT INTO tags (id, entry_id, name) WITH tags AS (SELECT 1000 + id, 2, email FROM users) SELECT * FROM tags",
 	"INSERT INTO tags (id, entry_id, name) WITH tags AS (SELECT 1000 + id, 2, email FROM users) SELECT tags.* FROM tags",
+	"INSERT INTO tags (name) SELECT c.name FROM (SELECT name FROM users UNION ALL SELECT email FROM users) c",
+	"INSERT INTO tags (name) SELECT name FROM (SELECT name FROM users UNION ALL (SELECT 'a' UNION SELECT email FROM users)) c",
+	"INSERT INTO tags (name) WITH c AS (SELECT name FROM users UNION SELECT email FROM users) SELECT c.name FROM c",
+	"INSERT INTO tags (name) WITH RECURSIVE c AS (SELECT 'a' AS k UNION ALL SELECT email FROM users WHERE id = 70) SELECT k FROM c",
+	"INSERT INTO tags (name) SELECT d.k FROM (SELECT c.k FROM (SELECT 'a' AS k UNION ALL SELECT email FROM users) c) d",
+	"INSERT INTO tags (name) SELECT c.name FROM (SELECT id, name FROM tags UNION SELECT * FROM (SELECT id, email FROM users) e) c",
+	"REPLACE INTO tags (name) SELECT c.name FROM (SELECT name FROM users EXCEPT SELECT 'x' UNION ALL SELECT email FROM users) c",
 }
 
 // hiddenVariables are such statements that assign @t.

@@ -148,11 +148,8 @@ func TestMixedRefusals(t *testing.T) {
 		stmt string
 		code int
 	}{
-		{"INSERT INTO people (name, mail) VALUES ('x', 'Ann@example.org')", 9705},
-		{"INSERT INTO people (name, mail) VALUES ('x', 'new@example.org')", 9705},
 		{"INSERT INTO people (name, mail) SELECT name, mail FROM people", 9705},
-		{"REPLACE INTO people (id, mail) VALUES (1, 'x')", 9705},
-		{"UPDATE people SET mail = 'x' WHERE id = 1", 9705},
+		{"REPLACE INTO people (id, mail) SELECT id, CONCAT(mail, 'x') FROM people", 9705},
 		{"UPDATE people SET mail = LOWER(mail)", 9705},
 		{"UPDATE teams SET org = 1 WHERE id = 2", 9705},
 		{"UPDATE teams SET org = org - 1 WHERE label = 'blue' AND org = 2", 9705},

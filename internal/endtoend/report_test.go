@@ -214,6 +214,7 @@ func TestReportAdvises(t *testing.T) {
 		"SELECT COUNT(*) FROM people WHERE born = '2000-01-01' AND loud LIKE 'x-secret%'",
 		"SELECT id FROM people WHERE id > 7 AND loud LIKE 'x%' LIMIT 3",
 		"UPDATE people SET loud = 'b-secret' WHERE id = 2",
+		"INSERT INTO people (loud) VALUES (CONCAT('c-secret', 'd'))",
 	} {
 		if got := run(conn, wayText, s, nil); got.Code != 0 {
 			t.Fatalf("%s: %+v", s, got)
@@ -236,7 +237,7 @@ func TestReportAdvises(t *testing.T) {
 		"people.city": {Key: "user", Search: "none", Type: "varchar(50)", Computed: 2, Needs: "search: equality", Why: "2 searches by it would be rewritten: now rows are opened for that, or it is refused"},
 		"people.born": {Key: "user", Search: "none", Type: "date", Computed: 1, Needs: "search: equality", Why: "1 search with other conditions would open fewer rows"},
 		"people.nick": {Key: "user", Search: "equality", Type: "varchar(50)", Read: 1, Needs: "search: none", Why: "no statement has searched it so far, and without search tags equal values cannot be told apart in the database"},
-		"people.loud": {Key: "user", Search: "none", Type: "varchar(50)", Computed: 2, Written: 1},
+		"people.loud": {Key: "user", Search: "none", Type: "varchar(50)", Computed: 2, Written: 2},
 		"odd.total":   {Key: "user", Search: "none", Problem: "a generated column cannot be protected"},
 		"notes.title": {Key: "user", Search: "equality", Type: "varchar(100)"},
 		"safe.word":   {Key: "user", Search: "none", Type: "varchar(50)", Ready: true},
@@ -255,6 +256,11 @@ func TestReportAdvises(t *testing.T) {
 			if s.Becomes != "sealed" || !strings.Contains(s.Suggestion, "people.city `search: equality`") || len(s.Opens) != 1 || s.Opens[0].Rows < 400 || s.Rows != s.Opens[0].Rows || len(s.Opens[0].Narrowed) != 0 {
 				t.Errorf("%+v", s)
 			}
+		case strings.HasPrefix(s.Statement, "INSERT INTO people"):
+			found++
+			if s.Class != "residual" || s.Rows != 0 || len(s.Opens) != 0 || s.Suggestion != "" {
+				t.Errorf("%+v", s)
+			}
 		case strings.HasPrefix(s.Statement, "SELECT id FROM people WHERE id > ?"):
 			found++
 			if s.Suggestion != "" || len(s.Opens) != 1 || !reflect.DeepEqual(s.Opens[0].Narrowed, []string{"id > ?"}) {
@@ -262,7 +268,7 @@ func TestReportAdvises(t *testing.T) {
 			}
 		}
 	}
-	if found != 2 {
+	if found != 3 {
 		t.Errorf("%d of the statements are there:\n%s", found, text)
 	}
 	page := l.page(t)

@@ -197,6 +197,13 @@ func TestVariablesEnd(t *testing.T) {
 	take()
 	_, second := w.conns(t, "")
 	mustExec(t, second, "CREATE PROCEDURE uses() SET @t = 'x'")
+	mustExec(t, second, "CREATE FUNCTION gives() RETURNS INT RETURN LENGTH(@t)")
+	for _, stmt := range []string{"SET @x = gives()", "DO gives()", "SELECT gives()", "CREATE TABLE made AS SELECT gives() AS n"} {
+		if n := code(sealed, stmt); n != 9705 {
+			t.Errorf("%s, a function that reads the variable: %d, want 9705", stmt, n)
+		}
+	}
+	mustExec(t, sealed, "SET @x = 1, sql_mode = DEFAULT")
 	if n := code(sealed, "CALL uses()"); n != 9705 {
 		t.Errorf("a procedure that uses the variable: %d, want 9705", n)
 	}

@@ -47,6 +47,9 @@ const (
 	// protected, while its rows are being converted. It has no other field, and
 	// Parse does not know it: [Plain] reads it where a caller accepts plaintext.
 	KindPlain Kind = 'p'
+	// KindPlainApart is KindPlain with 16 bytes in front of the plaintext by which
+	// a UNIQUE key over the first bytes of a cell tells long values apart.
+	KindPlainApart Kind = 'q'
 )
 
 // Suites: the algorithms a cell is sealed with.
@@ -176,12 +179,18 @@ func Parse(b []byte) (Header, error) {
 	return h, nil
 }
 
-// Plain returns the bytes behind the mark of plaintext, kind p. They are b's own.
+// Plain returns the bytes behind the mark of plaintext, kinds p and q. They are
+// b's own.
 func Plain(b []byte) (old []byte, ok bool) {
-	if len(b) < prefixSize || !IsCell(b) || Kind(b[3]) != KindPlain {
+	switch {
+	case len(b) < prefixSize || !IsCell(b):
 		return nil, false
+	case Kind(b[3]) == KindPlain:
+		return b[prefixSize:], true
+	case Kind(b[3]) == KindPlainApart && len(b) >= PrefixSize:
+		return b[PrefixSize:], true
 	}
-	return b[prefixSize:], true
+	return nil, false
 }
 
 // AppendPlain appends old behind the mark of plaintext, kind p.

@@ -590,6 +590,10 @@ func BenchmarkAwayOpen(b *testing.B) {
 func TestPlain(t *testing.T) {
 	for _, old := range []string{"", "rent", "\xffLKt", "\xffLKp"} {
 		marked := AppendPlain([]byte("x"), []byte(old))[1:]
+		apart := append([]byte("\xff\x4c\x4b\x71sixteen bytes in"), old...)
+		if got, ok := Plain(apart); !ok || string(got) != old {
+			t.Errorf("Plain(%x): got %q, %t, want %q", apart, got, ok, old)
+		}
 		if got, ok := Plain(marked); !ok || string(got) != old {
 			t.Errorf("Plain(%x): got %q, %t, want %q", marked, got, ok, old)
 		}

@@ -109,6 +109,11 @@ func (s *passage) run(ctx context.Context) error {
 	drop := dropped(noteUpdated, s.name)
 	if p.NoCells {
 		drop = append(drop, dropped(noteDecrypts, s.name)...)
+	} else {
+		// Of a column that had the name before.
+		for _, c := range p.Protected() {
+			drop = append(drop, dropped(noteSealed, sealedName(c))...)
+		}
 	}
 	return s.statements(ctx, nil, drop)
 }

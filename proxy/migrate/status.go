@@ -107,7 +107,7 @@ func (s *Status) count(kind string, id []byte, ids [][]byte, n int64) {
 	switch {
 	case kind == "n":
 		s.Nothing += n
-	case kind == "p":
+	case kind == "p", kind == "q":
 		s.Plaintext += n
 	case len(ids) > 0 && at < 0:
 		s.Locked += n

@@ -39,7 +39,7 @@ func classOf(c *rewrite.Protected, stored []byte) class {
 // holdsPlaintext is SQL that is true of plaintext in a column; NULL or false of all else.
 func holdsPlaintext(c *rewrite.Protected) string {
 	name := quoteName(c.Column)
-	condition := fmt.Sprintf("(LEFT(%[1]s,3)<>x'ff4c4b' OR LEFT(%[1]s,4)=%[2]s)", name, rewrite.PlainMark)
+	condition := fmt.Sprintf("(LEFT(%[1]s,3)<>x'ff4c4b' OR LEFT(%[1]s,4) IN (%[2]s,%[3]s))", name, rewrite.PlainMark, rewrite.PlainApartMark)
 	if !c.HasOnEmpty {
 		return condition
 	}
@@ -48,7 +48,7 @@ func holdsPlaintext(c *rewrite.Protected) string {
 
 // holdsCell is SQL that is true of a cell in a column.
 func holdsCell(c *rewrite.Protected) string {
-	return fmt.Sprintf("(LEFT(%[1]s,3)=x'ff4c4b' AND LEFT(%[1]s,4)<>%[2]s)", quoteName(c.Column), rewrite.PlainMark)
+	return fmt.Sprintf("(LEFT(%[1]s,3)=x'ff4c4b' AND LEFT(%[1]s,4) NOT IN (%[2]s,%[3]s))", quoteName(c.Column), rewrite.PlainMark, rewrite.PlainApartMark)
 }
 
 // read sets Canonical of a value that is plaintext, or Err.
