@@ -38,6 +38,8 @@ type residual struct {
 	mirror *mirror
 	// write is what the statement writes; nil when it only reads.
 	write *writeBack
+	// filling is set for the rows of a table that the statement has just created.
+	filling *createSelect
 	// spent is what the statement has taken of the budgets.
 	spent spending
 	time  deadline
@@ -61,6 +63,8 @@ func (x *executor) runResidual(r *residual) (ok bool, err error) {
 		return false, x.refuse(newFault(codeNotPossible, "the statement computes over protected columns, which is not possible under LOCK TABLES; use a transaction"))
 	}
 	switch {
+	case r.plan.Residual.Create != nil:
+		return x.createSelect(r)
 	case r.plan.Residual.Explain:
 		return x.explainResidual(r)
 	case r.plan.Residual.Write != nil:

@@ -68,6 +68,9 @@ func loadedTables(plan *rewrite.ResidualPlan) []definedTable {
 
 // describeLogical asks the evaluator what a statement answers, of empty tables.
 func (x *executor) describeLogical(st *rewrite.Statement, plan *rewrite.ResidualPlan) (columns []wire.Column, params int, err error) {
+	if plan.Create != nil {
+		return nil, st.Params(), x.describeCreate(plan.Create)
+	}
 	m, err := x.readMirror(askedOf(plan))
 	if err != nil {
 		return nil, 0, err

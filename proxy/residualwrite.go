@@ -99,6 +99,9 @@ func (w *writeBack) run() (ok bool, err error) {
 		if undone := w.undo(); undone != nil {
 			return false, undone
 		}
+		if dropped := w.r.filling.drop(); dropped != nil {
+			return false, dropped
+		}
 	}
 	return false, x.refuse(w.r.present(err))
 }
@@ -156,7 +159,13 @@ func (w *writeBack) commit() error {
 	case w.own:
 		return w.r.x.sideExec([]byte("COMMIT AND NO CHAIN NO RELEASE"))
 	case w.marked:
-		return w.r.x.sideExec([]byte("RELEASE SAVEPOINT " + writeSavepoint))
+		if err := w.r.x.sideExec([]byte("RELEASE SAVEPOINT " + writeSavepoint)); err != nil {
+			return err
+		}
+	}
+	if w.r.filling != nil {
+		// As the statement began with a commit, it ends with one.
+		return w.r.x.sideExec([]byte("COMMIT AND NO CHAIN NO RELEASE"))
 	}
 	return nil
 }

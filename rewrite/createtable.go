@@ -22,15 +22,30 @@ func (b *builder) createTable(i int) error {
 		return b.createLike(c, open)
 	}
 	end := b.st.Match(open)
-	if !b.st.IsOp(open, OpLeftParen) || end < 0 || startsElementQuery(b.st, open+1) {
-		// CREATE TABLE t [options] [AS] SELECT ...
-		return c.createSelect(c.nameToken + 1)
+	columns := b.st.IsOp(open, OpLeftParen) && end > 0 && !startsElementQuery(b.st, open+1)
+	from := open
+	if columns {
+		from = end + 1
+	}
+	query := b.querySource(from)
+	if !columns && query < 0 {
+		return notUnderstood("the columns of the table are not understood", "")
 	}
 	// A replaced table leaves nothing of what it was.
 	c.table = &Table{Database: c.table.Database, Name: c.table.Name, Collation: "", Owner: c.table.Owner}
 	c.setCollation(b.p.schema.Collations[b.p.schema.TableKey(c.table.Database)])
-	if err := c.readDefaults(end+1, b.st.Len()-1); err != nil {
+	last := b.st.Len() - 1
+	if query >= 0 {
+		last = query - 1
+	}
+	if err := c.readDefaults(from, last); err != nil {
 		return err
+	}
+	switch {
+	case query >= 0 && columns:
+		return c.createSelect(open, end, query)
+	case query >= 0:
+		return c.createSelect(0, 0, query)
 	}
 	elements, err := c.elements(open, end)
 	if err != nil {
@@ -45,7 +60,7 @@ func (b *builder) createTable(i int) error {
 			return err
 		}
 	}
-	if err := c.createOptions(end + 1); err != nil {
+	if err := c.createOptions(end+1, b.st.Len()-1); err != nil {
 		return err
 	}
 	return b.finish()
@@ -294,22 +309,12 @@ func (b *builder) qualifiedName(i int) int {
 	return i
 }
 
-// createOptions looks through the table options from token i on: no partitions over protected columns, no query, no other
+// createOptions looks through the table options in the tokens i..last: no partitions over protected columns, no query, no other
 // table that leads to one.
-func (c *tableChange) createOptions(i int) error {
-	if i >= c.st.Len() {
-		return nil
-	}
-	for j := i; j < c.st.Len(); j++ {
-		switch c.st.Keyword(j) {
-		case KwSelect, KwWith, KwValues, KwTable:
-			if c.st.Is(j, KwWith) && c.st.Is(j+1, KwSystem) || c.st.Is(j, KwValues) && (c.st.isWord(j+1, "LESS") || c.st.Is(j+1, KwIn)) ||
-				c.st.Is(j, KwTable) {
-				continue
-			}
-			return c.createSelect(j)
-		case KwPartition:
-			if err := c.refuseNames(j, c.st.Len()-1, "the table cannot be partitioned by it: cells spread over partitions by chance", "partition by another column"); err != nil {
+func (c *tableChange) createOptions(i, last int) error {
+	for j := i; j <= last; j++ {
+		if c.st.Is(j, KwPartition) {
+			if err := c.refuseNames(j, last, "the table cannot be partitioned by it: cells spread over partitions by chance", "partition by another column"); err != nil {
 				return err
 			}
 		}
@@ -317,17 +322,7 @@ func (c *tableChange) createOptions(i int) error {
 			return notUnderstood("an option of the table names a protected table", "choose another name")
 		}
 	}
-	return c.b.computesNothing(i, c.st.Len()-1)
-}
-
-// createSelect is for CREATE TABLE ... SELECT: rows would be copied inside the backend.
-func (c *tableChange) createSelect(int) error {
-	if c.policy != nil {
-		return refuse(CodeNotPossible, c.table.String(), "CREATE TABLE ... SELECT would store values of protected columns as the backend has them",
-			"create the table with its columns, and use INSERT ... SELECT")
-	}
-	return refuse(CodeNotPossible, c.table.String(), "CREATE TABLE ... SELECT of a protected table would copy cells into columns that are not known to hold any",
-		"create the table with its columns, name them in the policy, and use INSERT ... SELECT")
+	return c.b.computesNothing(i, last)
 }
 
 // computesNothing refuses a query, and the call of a stored function that may touch a protected column, in the tokens

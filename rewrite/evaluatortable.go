@@ -77,7 +77,9 @@ func protectedColumn(c *Column, prot *Protected, use columnUse) (string, error) 
 		return "", prot.Conflict
 	}
 	declared := *prot.Type
-	declared.Comment = ""
+	if use != columnDescribed {
+		declared.Comment = ""
+	}
 	// A cell that is locked can read as NULL by the policy.
 	declared.Nullable = declared.Nullable || use == columnUnused || use == columnLoaded && prot.Locked.Mode == LockedNull
 	definition, err := declared.ColumnDeclaration(c.Name, "", c.Invisible && (declared.Nullable || declared.HasDefault), &logical.Session{TimeZone: time.UTC})
@@ -112,6 +114,9 @@ func (t *Table) evaluatorColumn(c *Column, use columnUse, counting bool) string 
 	}
 	if c.OnUpdate {
 		b.WriteString(" ON UPDATE " + currentTimestamp(c))
+	}
+	if use == columnDescribed && c.Comment != "" {
+		b.WriteString(" COMMENT " + quoteText(c.Comment)) // which CREATE TABLE ... SELECT copies
 	}
 	for _, check := range t.Checks {
 		// MariaDB knows by this CHECK that a column holds JSON, and then nests it in JSON functions.

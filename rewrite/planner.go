@@ -153,7 +153,7 @@ func (p *Planner) finished(refused *builder, reason error) (*Plan, error) {
 		return nil, nil
 	}
 	b := &builder{p: p, st: refused.st, f: refused.f, parsed: refused.parsed, kept: refused.kept,
-		opaque: refused.opaque, keptMarkers: refused.keptMarkers,
+		opaque: refused.opaque, keptMarkers: refused.keptMarkers, traced: refused.traced,
 		plan: &Plan{Class: Residual, Kind: refused.plan.Kind, Effects: refused.plan.Effects, Touches: true}}
 	if _, counts := p.touch.scan(b.st); b.accounted(counts) != nil {
 		return nil, nil
@@ -187,6 +187,12 @@ type builder struct {
 	// textual says that the plan depends on the literals of the statement (types, defaults and comments of a definition), and
 	// is that of this one text.
 	textual bool
+	// protect are columns of a table that is created, protected whether or not the policy names them.
+	protect []string
+	// declared are the protected columns of that table.
+	declared []*Protected
+	// traced: ResidualPlan.Sources is wanted.
+	traced bool
 }
 
 func refuse(code Code, column, reason, hint string) error {

@@ -26,6 +26,10 @@ type ResidualPlan struct {
 	Write *ResidualWrite
 	// Explain: the statement is EXPLAIN; nothing is opened, and the answer says what would be.
 	Explain bool
+	// Create is set for CREATE TABLE ... SELECT, and all else is empty then.
+	Create *CreateSelect
+	// Sources are, of a plan of Planner.PlanSource, the protected columns behind each column of the query.
+	Sources [][]*Protected
 }
 
 // Load is the fetch of one table's rows from the backend.

@@ -618,6 +618,8 @@ type derivedNames struct {
 	items map[string][]ast.ExprNode
 	// listed: some columns have their names from a list, and could be anything.
 	listed bool
+	// star: there is a * in a select list.
+	star bool
 }
 
 func newDerivedNames(p *residualPlanner) *derivedNames {
@@ -631,6 +633,7 @@ func (d *derivedNames) Enter(n ast.Node) (ast.Node, bool) {
 	switch x := n.(type) {
 	case *ast.SelectField:
 		if x.WildCard != nil {
+			d.star = true
 			break
 		}
 		name := itemName(x)
@@ -689,11 +692,23 @@ func (d *derivedNames) derived(n *ast.ColumnName) bool {
 
 // plain refuses an expression whose value may depend on a protected column.
 func (d *derivedNames) plain(e ast.ExprNode) error {
+	found, err := d.sources(e)
+	if len(found) > 0 {
+		return plaintextInClear(found[0])
+	}
+	return err
+}
+
+// sources gives the protected columns on which the value of an expression may depend. The error is for one that is not certain.
+func (d *derivedNames) sources(e ast.ExprNode) ([]*Protected, error) {
 	v := &taintFinder{d: d, seen: map[ast.ExprNode]bool{e: true}}
 	e.Accept(v)
+	return v.found, v.uncertain()
+}
+
+// uncertain is the refusal of what may depend on more than the columns that were found.
+func (v *taintFinder) uncertain() error {
 	switch {
-	case v.found != nil:
-		return plaintextInClear(v.found)
 	case v.kept:
 		return errKeptVariable()
 	case v.unsure:
@@ -707,7 +722,7 @@ func (d *derivedNames) plain(e ast.ExprNode) error {
 type taintFinder struct {
 	d      *derivedNames
 	seen   map[ast.ExprNode]bool
-	found  *Protected
+	found  []*Protected
 	unsure bool
 	// kept: there is a variable that holds a protected value.
 	kept bool
@@ -735,7 +750,7 @@ func (v *taintFinder) Enter(n ast.Node) (ast.Node, bool) {
 			v.column(c)
 		}
 	}
-	return n, v.found != nil
+	return n, false
 }
 
 // Leave implements ast.Visitor.
@@ -752,8 +767,7 @@ func (v *taintFinder) column(x *ast.ColumnName) {
 		}
 		known = true
 		if prot != nil {
-			v.found = prot
-			return
+			v.found = append(v.found, prot)
 		}
 	}
 	if base && known {

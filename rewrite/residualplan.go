@@ -32,6 +32,12 @@ func (b *builder) residual() (*ResidualPlan, error) {
 			return nil, err
 		}
 	}
+	if b.traced {
+		var err error
+		if r.Sources, err = p.sources(); err != nil {
+			return nil, err
+		}
+	}
 	p.correlate()
 	if err := p.needed(); err != nil {
 		return nil, err

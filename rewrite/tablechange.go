@@ -64,6 +64,7 @@ func (b *builder) newTableChange(i int) (*tableChange, error) {
 		c.table = &Table{Database: database, Name: name}
 	}
 	c.policy = b.p.policy.Table(database, name, b.p.schema.LowerCaseTableNames)
+	c.policy = c.policy.created(b.protect)
 	if c.policy != nil && c.table.Owner == "" {
 		owned := *c.table
 		owned.Owner = c.policy.Owner
@@ -217,6 +218,7 @@ func (c *tableChange) protect(column *changedColumn, d *declaration, name Piece)
 		return nil, refuse("its declaration and COMMENT do not fit the 1024 characters that MariaDB has for a comment", "shorten the COMMENT or the list of members")
 	}
 	column.protected = p
+	c.b.declared = append(c.b.declared, p)
 	physical := &physicalColumn{c: c, name: name, p: p, d: d, annotation: body}
 	physical.width(column.was)
 	return physical, nil
