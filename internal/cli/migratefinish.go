@@ -19,7 +19,7 @@ func newMigrateFinish() *cobra.Command {
 		Short: "Let nothing but cells into the columns from now on",
 		Long: `Refuses while a column under plaintext: accept holds plaintext. Else it prints the
 statements that give the columns their CHECK, by which nothing but cells gets in, and
-make UNIQUE keys over them UNIQUE again. The server copies each table for it, so that
+make UNIQUE keys that are ordinary meanwhile UNIQUE again. The server copies each table for it, so that
 its file holds no plaintext any more; rows can be read meanwhile, and writes wait.
 
 With --run it runs them, and writes down in the keystore since when the columns are
