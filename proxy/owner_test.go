@@ -155,7 +155,7 @@ func TestRowsOfOthers(t *testing.T) {
 		{9702, "INSERT INTO entries (id, user_id, title) VALUES (8, 7, 'x') ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)", nil},
 		{9702, "INSERT INTO entries (id, user_id, title) VALUES (10, 7, 'x') ON DUPLICATE KEY UPDATE title = VALUES(title)", nil},
 		{9702, "INSERT INTO entries (id, user_id, title) VALUES (10, 7, 'x') ON DUPLICATE KEY UPDATE title = 'y'", nil},
-		{9702, "INSERT INTO entries (id, user_id, title) SELECT 8, 7, 'x' ON DUPLICATE KEY UPDATE title = VALUES(title)", nil},
+		{9705, "INSERT INTO entries (id, user_id, title) SELECT 8, 7, 'x' ON DUPLICATE KEY UPDATE title = VALUES(title)", nil},
 		{9702, "REPLACE INTO entries (id, user_id, title) VALUES (9, 7, 'x')", nil},
 		{9702, "REPLACE INTO entries (id, user_id, title) VALUES (7, 9, 'x')", nil},
 	} {
